@@ -1,0 +1,58 @@
+# Sets itself up: the first target that needs .venv makes it, later ones install nothing again.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+UV := $(shell command -v uv)
+ARGS ?= --model SimpleNet
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow check format tensorboard locked clean
+
+help:  ## list these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+train: $(INSTALLED)  ## train; ARGS="--model Net" and the like choose what
+	$(BIN)/python scripts/main.py fit $(ARGS)
+
+test: $(INSTALLED)  ## run the tests; ARGS does not apply
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)  ## lint, formatting, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## mend what check finds, where a machine can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+tensorboard: $(INSTALLED)  ## show all runs in the browser
+	$(BIN)/tensorboard --logdir lightning_logs
+
+locked:  ## make .venv anew with exactly the versions tested, hashes checked
+	rm -rf $(VENV)
+	$(MAKE) $(INSTALLED) LOCK="-r requirements.lock"
+
+clean:  ## remove .venv and caches; runs and data stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an interrupted installation starts again.
+$(INSTALLED): pyproject.toml
+ifdef UV
+	test -x $(BIN)/python || uv venv --python $(PYTHON) $(VENV)
+	$(if $(LOCK),uv pip install --python $(BIN)/python --require-hashes $(LOCK))
+	uv pip install --python $(BIN)/python $(if $(LOCK),--no-deps) -e '.[dev]'
+else
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one with  make PYTHON=python3.12 ..."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(LOCK),$(BIN)/pip install --require-hashes $(LOCK))
+	$(BIN)/pip install $(if $(LOCK),--no-deps) -e '.[dev]'
+endif
+	touch $@

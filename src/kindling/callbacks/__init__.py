@@ -1,0 +1,1 @@
+"""What touches screen and disk during a run."""

@@ -1,0 +1,81 @@
+"""The moment at which all about a training epoch is known."""
+
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+Row = dict[str, float]
+
+
+class AfterEpoch(Callback, ABC):
+    """Calls ``after_epoch`` once per training epoch, when nothing of it is pending.
+
+    That is later than ``on_train_epoch_end``: there the network has yet to log what it computes in its own
+    ``on_train_epoch_end``, and the learning-rate schedulers have yet to step, so a checkpoint would lack both.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._row: Row | None = None
+        self._validated = False
+
+    @abstractmethod
+    def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
+        """
+        Args:
+            row: ``epoch`` (1 is the first), ``step`` (optimizer steps so far), ``lr``, ``epoch_time`` in seconds with
+                validation, ``samples_per_second`` in training without it, every metric logged under ``train/``, and
+                those under ``val/`` where the epoch had a validation.
+        """
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish(trainer, pl_module)
+        self._validated = False
+        self._samples = 0
+        self._start = self._last_batch = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._samples += _samples_in(batch) * trainer.world_size
+        self._last_batch = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "epoch_time": time.perf_counter() - self._start,
+            "samples_per_second": self._samples / max(self._last_batch - self._start, 1e-9),
+        }
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish(trainer, pl_module)
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._row is None:
+            return
+        stages = ("train/", "val/") if self._validated else ("train/",)
+        logged = trainer.callback_metrics
+        metrics = {k: float(f"{logged[k]:.7g}") for stage in stages for k in logged if k.startswith(stage)}  # float32
+        row, self._row = self._row | metrics, None
+        self.after_epoch(trainer, pl_module, row)
+
+
+def loss_of(outputs: Any) -> Tensor | None:
+    """The loss in what ``training_step`` returned, detached; None where the step was skipped."""
+    loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+    return loss.detach() if isinstance(loss, Tensor) else None
+
+
+def _samples_in(batch: Any) -> int:
+    """Length of the first tensor in a batch, however it is nested."""
+    while not isinstance(batch, Tensor):
+        batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
+    return len(batch)

@@ -1,0 +1,90 @@
+"""What a prediction leaves behind: ``predictions.csv``, and its first rows as a table on the screen."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+
+SHOWN_ROWS, SHOWN_CLASSES = 10, 4
+
+
+class Predictions(BasePredictionWriter):
+    """Gathers the predicted probabilities from all processes, in the order of the data, and writes them.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(write_interval="batch")
+        self.file = folder / "predictions.csv"
+        self._parts: list[tuple[list[int], Tensor]] = []
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        if batch_indices is None:
+            raise RuntimeError("Lightning did not tell which samples a batch holds")
+        self._parts.append((list(batch_indices), prediction.float().cpu()))
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        parts, self._parts = self._parts, []
+        if trainer.world_size > 1:
+            gathered: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
+            dist.gather_object(parts, gathered)
+            parts = [part for process in gathered or [] for part in process]
+        if not trainer.is_global_zero or not parts:
+            return
+        indices = torch.tensor([i for part, _ in parts for i in part])
+        probabilities = torch.cat([p for _, p in parts])[indices.argsort()]  # (N, K)
+        self._write(trainer, pl_module, indices.sort().values.tolist(), probabilities)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule, rows: list[int], probabilities: Tensor) -> None:
+        describe = getattr(trainer.datamodule, "predict_columns", dict)  # type: ignore[attr-defined]
+        columns = {name: [values[i] for i in rows] for name, values in describe().items()}
+        names = getattr(pl_module, "class_names", ()) or [str(k) for k in range(probabilities.shape[1])]
+        columns["prediction"] = [names[k] for k in probabilities.argmax(dim=1)]
+        shown = dict(columns)
+        if len(names) > SHOWN_CLASSES:
+            shown["probability"] = [f"{p:.4f}" for p in probabilities.max(dim=1).values]
+        for k, name in enumerate(names):
+            column = probabilities[:, k].tolist()
+            columns[f"p({name})"] = column
+            if len(names) <= SHOWN_CLASSES:
+                shown[f"p({name})"] = [f"{p:.4f}" for p in column]
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        part = self.file.with_suffix(".part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+        part.replace(self.file)
+        print(_table(shown))
+        print(f"{len(rows)} predictions -> {self.file}")
+
+
+def _table(columns: dict[str, list[Any]]) -> str:
+    cells = [[name, *map(_cell, values[:SHOWN_ROWS])] for name, values in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in zip(*cells, strict=True)
+    ]
+    more = len(next(iter(columns.values()))) - SHOWN_ROWS
+    return "\n".join(lines + ([f"... and {more} more"] if more > 0 else []))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,119 @@
+"""What training leaves behind in numbers: ``metrics.csv`` and TensorBoard's scalars and hyperparameters."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.tensorboard.summary import hparams
+
+from kindling.callbacks.after_epoch import AfterEpoch, Row, loss_of
+from kindling.callbacks.best_and_last import BestAndLast
+
+FLUSH = 100  # steps whose losses are read off the device at once
+
+
+class Record(AfterEpoch):
+    """Writes the numbers of a run into its folder, going on where an interrupted run left off.
+
+    Args:
+        folder: The run's folder.
+        every: Steps from one loss per step in TensorBoard to the next.
+        hyperparameters: Flat plain values for TensorBoard's HPARAMS tab.
+    """
+
+    def __init__(self, folder: Path, every: int, hyperparameters: dict[str, Any]) -> None:
+        super().__init__()
+        self.every = every
+        self.table = MetricsTable(folder / "metrics.csv")
+        self.hyperparameters = hyperparameters
+        self._losses: list[tuple[int, Tensor]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = trainer.global_step
+        if trainer.is_global_zero:
+            self.table.keep(epochs=trainer.current_epoch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        loss, step = loss_of(outputs), trainer.global_step
+        if loss is None or step == self._step or step % self.every:
+            return  # between the steps, where gradients accumulate over batches
+        self._step = step
+        self._losses.append((step, loss))
+        if len(self._losses) == FLUSH:
+            self._flush(trainer)
+
+    def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
+        self._flush(trainer)
+        if not trainer.is_global_zero:
+            return
+        self.table.append(row)
+        logged_already = trainer.logged_metrics  # by the network itself, through Lightning
+        scalars = {k: v for k, v in row.items() if k not in ("epoch", "step", *logged_already)}
+        if "train/loss" in scalars:  # that name holds the loss per step
+            scalars["train/loss_epoch"] = scalars.pop("train/loss")
+        self._log(trainer, scalars, int(row["step"]))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        keeper = BestAndLast.of(trainer)
+        if not trainer.is_global_zero or keeper is None or keeper.best is None:
+            return
+        best = {"best/" + keeper.monitor.replace("/", "_"): keeper.best[keeper.monitor]}
+        self._log(trainer, best, trainer.global_step)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                for summary in hparams(self.hyperparameters, best):
+                    logger.experiment.file_writer.add_summary(summary)
+
+    def _flush(self, trainer: Trainer) -> None:
+        if self._losses:
+            steps, losses = zip(*self._losses, strict=True)
+            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+                self._log(trainer, {"train/loss": loss}, step)
+            self._losses.clear()
+
+    def _log(self, trainer: Trainer, scalars: dict[str, float], step: int) -> None:
+        for logger in trainer.loggers:
+            logger.log_metrics(scalars, step)
+
+
+class MetricsTable:
+    """A CSV file with a row an epoch, whose columns may grow."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[dict[str, Any]] = []
+        self.columns: list[str] = []
+
+    def keep(self, epochs: int) -> None:
+        """Take over the first rows of an earlier file and drop the rest of it, which will be done again."""
+        if self.file.is_file():
+            with self.file.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self.rows = [row for row in reader if int(row["epoch"]) <= epochs]
+                self.columns = list(reader.fieldnames or [])
+            self._write()
+
+    def append(self, row: Row) -> None:
+        self.rows.append(row)
+        if new := [name for name in row if name not in self.columns]:
+            self.columns += new
+            self._write()
+        else:
+            with self.file.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+
+    def _write(self) -> None:
+        part = self.file.with_suffix(".part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        part.replace(self.file)

@@ -1,0 +1,40 @@
+"""What a test or validation leaves behind: ``test.json`` or ``validate.json``, TensorBoard scalars, and a line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Results(Callback):
+    """Writes the scores of ``test`` and ``validate`` into the folder of the run that was scored.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.trained = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, "test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._write(trainer, "validate")
+
+    def _write(self, trainer: Trainer, command: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        scores = {name: float(f"{value:.7g}") for name, value in trainer.callback_metrics.items()}  # float32
+        for logger in trainer.loggers:
+            logger.log_metrics(scores, self.trained["step"])  # above the step that these weights are of
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"{command}.json"
+        content = {"checkpoint": str(trainer.ckpt_path), **self.trained, **scores}
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        print("  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  -> {file}")

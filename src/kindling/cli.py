@@ -1,0 +1,106 @@
+"""The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``commands``."""
+
+import sys
+from pathlib import Path
+
+from kindling import arguments, catalog, runs
+from kindling.arguments import Request
+from kindling.data import DATA
+from kindling.errors import KindlingError, RunError, UsageError
+from kindling.models import MODELS
+
+HELP = """\
+Usage: {program} COMMAND [OPTIONS]
+
+  fit         train:                       fit --model SimpleNet
+  test        score on the test set:       test --ckpt_path best
+  validate    score on the validation set: validate --ckpt_path best
+  predict     write predictions.csv:       predict --ckpt_path best --data.samples '[[7.5, 3.0]]'
+  list        show the networks, datasets and recipes there are
+
+Options, on the line or in a YAML file given with -c; what is typed on the line wins:
+
+  --model NAME                  the network; --model.OPTION VALUE its options (--model.help NAME shows them)
+  --data NAME                   the dataset, if not the network's usual one; --data.OPTION VALUE likewise
+  --optimizer NAME              any of torch.optim; --optimizer.lr 0.01, ... its options
+  --lr_scheduler NAME           any of torch.optim.lr_scheduler, and its options
+  --trainer.OPTION VALUE        any of Lightning's Trainer: max_epochs, accelerator, devices, precision, strategy, ...
+  --ckpt_path WHICH             best, last, a run (version_3 or its folder) or a file; fit then trains on
+  --test_after_fit true         fit: test the best checkpoint at the end
+  --seed_everything N           42 unless given; true draws one, false sets none
+  --print_config                print all options as YAML and stop
+
+  {program} fit --help   lists every option. Runs are kept in lightning_logs/version_N.
+"""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: The command and its options; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error.
+    """
+    args = sys.argv[1:] if args is None else args
+    try:
+        return _run(args)
+    except KindlingError as error:
+        print(f"kindling: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _run(args: list[str]) -> int:
+    program = _program()
+    if not args:
+        raise UsageError(f"no command: type e.g. {program} fit --model SimpleNet (--help shows more)")
+    if args[0] in ("-h", "--help"):
+        print(HELP.format(program=program), end="")
+        return 0
+    request = arguments.parse(args)
+    if request.command == "list":
+        _list()
+        return 0
+    checkpoint = None if request.wants_help else _checkpoint(request, program)
+
+    from kindling import commands  # imports torch and lightning, which takes seconds
+
+    return commands.run(request, checkpoint, program)
+
+
+def _checkpoint(request: Request, program: str) -> runs.Checkpoint | None:
+    """The checkpoint that the command starts from; None for training from scratch."""
+    wanted = request.value("ckpt_path")
+    if wanted is None:
+        if request.command != "fit":
+            raise RunError(f"{request.command} needs a trained network: add --ckpt_path best (or last, a run, a file)")
+        if not request.has("model"):
+            raise UsageError(f"fit needs a network: add --model NAME: there are {', '.join(MODELS)}")
+        return None
+    resume = request.command == "fit"
+    logs = Path(request.value("trainer.default_root_dir") or "") / runs.LOGS
+    model = (request.class_path("model") or "").rpartition(".")[2] or None
+    if resume and wanted == "last":
+        epochs, steps = (request.value(f"trainer.max_{unit}") for unit in ("epochs", "steps"))
+        return runs.find_unfinished(logs, model=model, program=program, max_epochs=epochs, max_steps=steps)
+    return runs.find(wanted, logs, resume=resume, model=model, program=program)
+
+
+def _list() -> None:
+    print("Networks (--model)")
+    for name, entry in MODELS.items():
+        print(f"  {name:18}{catalog.summary(entry, name)} Trains on {entry.default_data}.")
+    print("Datasets (--data)")
+    for name, entry in DATA.items():
+        print(f"  {name:18}{catalog.summary(entry, name)}")
+    recipes = sorted(Path("configs").glob("*.yaml"))
+    if recipes:
+        print("Recipes (fit -c FILE)")
+    for file in recipes:
+        print(f"  {file}: {file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
+
+
+def _program() -> str:
+    """How the user called us, for the commands in our messages."""
+    return "kindling" if Path(sys.argv[0]).name == "kindling" else "python scripts/main.py"

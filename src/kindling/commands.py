@@ -1,0 +1,423 @@
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI, joined to runs and their checkpoints."""
+
+import argparse
+import inspect
+import json
+import logging
+import secrets
+import shutil
+import warnings
+from os import environ
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import (
+    LightningArgumentParser,
+    LightningCLI,
+    LRSchedulerTypeTuple,
+    ReduceLROnPlateau,
+    instantiate_class,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+
+from kindling import checkpoints, runs
+from kindling.arguments import TRAINER_COMMANDS, Request
+from kindling.callbacks.best_and_last import BestAndLast
+from kindling.callbacks.curves import Curves
+from kindling.callbacks.predictions import Predictions
+from kindling.callbacks.progress import Progress
+from kindling.callbacks.record import Record
+from kindling.callbacks.reseed import Reseed
+from kindling.callbacks.results import Results
+from kindling.data import DATA
+from kindling.errors import DataError, RunError, UsageError
+from kindling.explain import explain, import_class
+from kindling.facts import SIZES
+from kindling.models import MODELS
+from kindling.models.supervised import SupervisedModule
+
+DEFAULT_EPOCHS = 10
+DEFAULT_SEED = 42
+SAVED = ("seed_everything", "trainer", "model", "data", "optimizer", "lr_scheduler")  # what makes a run what it is
+STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
+
+
+def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> int:
+    """Carry out one command.
+
+    Args:
+        request: What was typed.
+        checkpoint: What it starts from, if anything.
+        program: How the user calls us, for the commands in messages.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        KindlingError: The user has something to mend.
+    """
+    _hush()
+    try:
+        KindlingCLI(request, checkpoint, program)
+    except argparse.ArgumentError as error:
+        raise UsageError(explain(str(error))) from error
+    except MisconfigurationException as error:  # Lightning's word for options that don't go together
+        raise UsageError(str(error)) from error
+    return 0
+
+
+class KindlingCLI(LightningCLI):
+    """LightningCLI with our defaults, whose checkpoints bring their run's options back."""
+
+    def __init__(self, request: Request, checkpoint: runs.Checkpoint | None, program: str) -> None:
+        self.request = request
+        self.checkpoint = checkpoint
+        self.program = program
+        self.content = checkpoints.read(checkpoint.file) if checkpoint else {}
+        self.command_parsers: dict[str, LightningArgumentParser] = {}
+        parser_options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
+        super().__init__(
+            save_config_callback=None,  # Record does it: Lightning's refuses to go on in a folder
+            trainer_defaults={"log_every_n_steps": 1, "enable_model_summary": False},
+            seed_everything_default=DEFAULT_SEED,
+            parser_kwargs=parser_options | {command: dict(parser_options) for command in TRAINER_COMMANDS},
+            auto_configure_optimizers=False,  # done here, when the Trainer knows the number of steps
+            load_from_checkpoint_support=False,  # the networks save their plain arguments themselves
+        )
+
+    # Parsing
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
+        # the data comes first: it is made first, and the network asks it for sizes
+        parser.add_subclass_arguments(LightningDataModule, "data", required=False, fail_untyped=False)
+        parser.add_subclass_arguments(LightningModule, "model", skip=set(SIZES), required=False, fail_untyped=False)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        command = TRAINER_COMMANDS[len(self.command_parsers)]
+        self.command_parsers[command] = parser
+        parser.add_optimizer_args((Optimizer,))
+        parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
+        if command == "fit":
+            parser.add_argument(
+                "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        request = self.request
+        restored = self._restored()
+        self.config = parser.parse_args([request.command, *self._layers(restored), *request.stray])
+        section = self.config[request.command]
+        section["ckpt_path"] = None  # Lightning would take the network's options from that file, and let them win
+        section["weights_only"] = True if section["weights_only"] is None else section["weights_only"]
+        if section["seed_everything"] is True:
+            section["seed_everything"] = _draw_seed()
+        options = yaml.safe_load(parser.dump(self.config, skip_unset=False))[request.command]
+        self.options: dict[str, Any] = {key: options[key] for key in SAVED}
+        if _is_first_process():
+            for line in _differences(restored, self.options):
+                print(line)
+
+    def _restored(self) -> dict[str, Any]:
+        """Options of the checkpoint's run that hold unless others are given: to train on all, else network and data."""
+        config: dict[str, Any] = self.content.get("config", {})
+        if self.request.command != "fit":
+            config = {key: config[key] for key in ("model", "data") if key in config}
+        chosen = self.request.class_path("model")
+        if chosen and config and config["model"]["class_path"] != chosen:
+            raise RunError(f"the checkpoint holds {_name(config['model'])}, not {chosen.rpartition('.')[2]}")
+        return config
+
+    def _layers(self, restored: dict[str, Any]) -> list[str]:
+        """The whole command line: the options of the checkpoint's run, the -c files, what is typed, classes first."""
+        request = self.request
+        if request.wants_help:
+            return [token for option in request.options for token in option.tokens()]
+        classes = {key: request.class_path(key) for key in ("model", "data", "optimizer", "lr_scheduler")}
+        kept = {
+            key: value
+            for key, value in restored.items()
+            # another class than the run's takes none of the run's options for it
+            if not (key in classes and value and classes[key] not in (None, value["class_path"]))
+        }
+        layers = [f"--config={json.dumps(kept)}"] if kept else []
+        for key, value in self._defaults(kept, classes).items():
+            layers.append(f"--{key}={value}")
+        typed = [o for o in request.options if o.key != "ckpt_path"]
+        typed.sort(key=lambda o: 0 if o.key == "config" else 1 if o.key in classes else 2)
+        return layers + [token for option in typed for token in option.tokens()]
+
+    def _defaults(self, restored: dict[str, Any], classes: dict[str, str | None]) -> dict[str, Any]:
+        """Options that depend on the others and that nobody gave."""
+        request = self.request
+        model = classes["model"] or restored.get("model", {}).get("class_path")
+        if model is None:
+            raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
+        model_class = import_class(model, "--model")
+        defaults: dict[str, Any] = {}
+        if "data" not in restored and classes["data"] is None:
+            data = next((e.default_data for e in MODELS.values() if e.module == model.rpartition(".")[0]), None)
+            if data is not None:
+                defaults["data"] = f"{DATA[data].module}.{data}"
+            elif issubclass(model_class, SupervisedModule):
+                raise UsageError(f"there is no usual data for {model}: add --data NAME")
+        if not restored.get("optimizer") and classes["optimizer"] is None:
+            if getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers:
+                defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
+        limits = [f"trainer.max_{unit}" for unit in ("epochs", "steps", "time")]
+        if "trainer" not in restored and not request.has(*limits):
+            defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
+        return defaults
+
+    # Building
+
+    def before_instantiate_classes(self) -> None:
+        if self.checkpoint:
+            self.config[self.request.command]["ckpt_path"] = str(self.checkpoint.file)
+
+    def instantiate_classes(self) -> None:
+        makers = [(self._make_data, LightningDataModule, True), (self._make_model, LightningModule, True)]
+        self.datamodule: LightningDataModule | None = None
+        try:
+            self.config_init = self.parser.instantiate(self.config, instantiators=makers)
+        except ValueError as error:
+            raise error.__cause__ or error from None  # jsonargparse wraps what the class's own __init__ raised
+        self.model = self.config_init[self.request.command]["model"]
+        self._bind_optimizer()
+        if self.checkpoint:
+            checkpoints.check_fit(self.content["state_dict"], self.model, self.checkpoint.file)
+        self.trainer = self.instantiate_trainer()
+
+    def _make_data(self, data_class: type[LightningDataModule], *args: Any, **options: Any) -> LightningDataModule:
+        self.datamodule = data_class(*args, **options)
+        return self.datamodule
+
+    def _make_model(self, model_class: type[LightningModule], *args: Any, **options: Any) -> LightningModule:
+        facts = getattr(self.datamodule, "facts", None)
+        if facts is not None:
+            for size in SIZES & inspect.signature(model_class).parameters.keys():
+                options[size] = getattr(facts, size)
+                if options[size] is None:
+                    data = type(self.datamodule).__name__
+                    raise DataError(
+                        f"{model_class.__name__} does not fit {data}, which has no {size}: see the list command"
+                    )
+        return model_class(*args, **options)
+
+    def _bind_optimizer(self) -> None:
+        """Let the network be trained as the options say, if they say anything."""
+        section = self.config_init[self.request.command]
+        optimizer, scheduler = section["optimizer"], section["lr_scheduler"]
+        if optimizer is None:
+            if scheduler is not None:
+                raise UsageError("--lr_scheduler needs an optimizer: add --optimizer NAME")
+            return
+
+        def configure_optimizers(model: LightningModule) -> Any:
+            made = instantiate_class(model.parameters(), optimizer)
+            if scheduler is None:
+                return made
+            made_scheduler = instantiate_class(made, scheduler)
+            schedule: dict[str, Any] = {"scheduler": made_scheduler}
+            if isinstance(made_scheduler, ReduceLROnPlateau):
+                schedule["monitor"] = made_scheduler.monitor
+            elif isinstance(made_scheduler, STEPWISE):
+                schedule["interval"] = "step"
+            return {"optimizer": made, "lr_scheduler": schedule}
+
+        self.model.configure_optimizers = MethodType(configure_optimizers, self.model)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        options = self.config[self.request.command]["trainer"]
+        self.run = self._run_folder(options)
+        callbacks: list[Callback] = [Reseed()]
+        if options["enable_progress_bar"] is not False:
+            callbacks.append(Progress())
+        if self.run is not None:
+            callbacks += self._run_callbacks(self.run, options)
+            if self.request.command == "predict":
+                kwargs["logger"] = False  # has no scores
+            elif options["logger"] in (None, True):
+                # steps that follow the checkpoint will be done again
+                purge = self.content["global_step"] + 1 if self.resumes else None
+                folder = self.run.folder
+                kwargs["logger"] = RunLogger(folder.parent, name="", version=folder.name, purge_step=purge)
+        self.trainer_defaults["callbacks"] = callbacks
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            self._discard_run()
+            raise UsageError(f"--trainer: {error}") from error
+
+    @property
+    def resumes(self) -> bool:
+        """Whether training goes on in the folder that the checkpoint is of."""
+        return self.request.command == "fit" and self.checkpoint is not None and self.checkpoint.is_last
+
+    def _run_folder(self, options: Namespace) -> runs.Run | None:
+        if options["fast_dev_run"]:
+            return None  # keeps nothing
+        if self.checkpoint and (self.request.command != "fit" or self.resumes):
+            return self.checkpoint.run
+        logs = Path(options["default_root_dir"] or "") / runs.LOGS
+        # other processes of this training are told the folder by the first, when they have met
+        return runs.claim(logs) if _is_first_process() else runs.Run(logs / "version_x")
+
+    def _run_callbacks(self, run: runs.Run, options: Namespace) -> list[Callback]:
+        if self.request.command == "predict":
+            return [Predictions(run.folder)]
+        callbacks: list[Callback] = [Results(run.folder)]
+        if self.request.command == "fit":
+            shown = {key: value for key, value in self.options.items() if key != "trainer"}
+            callbacks += [Record(run.folder, options["log_every_n_steps"], _flat(shown)), Curves(run.folder)]
+            if options["enable_checkpointing"] is not False:
+                monitor = getattr(self.model, "monitor", "val/loss")
+                callbacks.append(BestAndLast(run.folder, monitor, self.options))
+        return callbacks
+
+    # Running
+
+    def fit(self, model: LightningModule, test_after_fit: bool = False, **kwargs: Any) -> None:
+        """Train; LightningCLI calls this in place of ``Trainer.fit``."""
+        run, trainer = self.run, self.trainer
+        if run is not None and trainer.is_global_zero:
+            header = f"# {self.program} fit -c {run.config_file}  trains the same again\n"
+            options = yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True)
+            run.config_file.write_text(header + options, encoding="utf-8")
+        self._announce()
+        try:
+            trainer.fit(model, **kwargs)
+        except BaseException as error:
+            if isinstance(error, SystemExit | KeyboardInterrupt):
+                self._print(
+                    f"\nInterrupted: {self.program} fit --ckpt_path last  goes on after the last finished epoch"
+                )
+                raise SystemExit(130) from None
+            if trainer.global_step == 0:
+                self._discard_run()
+            raise
+        if run is not None:
+            run = runs.Run(trainer.strategy.broadcast(run.folder))
+            self._summarize(run)
+            if self.config[self.request.command]["test_after_fit"]:
+                self._test_best(run)
+
+    def _discard_run(self) -> None:
+        """Remove the folder of a training that never began."""
+        if self.request.command == "fit" and self.run and not self.resumes and _is_first_process():
+            shutil.rmtree(self.run.folder)
+
+    def before_test(self) -> None:
+        self._announce()
+
+    before_validate = before_predict = before_test
+
+    def _announce(self) -> None:
+        """Say what is about to happen, with which weights and where."""
+        model = type(self.model).__name__
+        if self.checkpoint:
+            verb = {
+                "fit": "Training on from",
+                "test": "Testing",
+                "validate": "Validating",
+                "predict": "Predicting with",
+            }
+            done = f"epoch {self.content.get('epoch')}"
+            self._print(f"{verb[self.request.command]} {self.checkpoint.file} ({model}, {done})")
+            if self.request.command != "fit":
+                return
+        count = sum(p.numel() for p in self.model.parameters())
+        data = type(self.datamodule).__name__ if self.datamodule else "its own data"
+        device = self.trainer.strategy.root_device
+        seed = self.options["seed_everything"]
+        where = self.run.folder if self.run else "nowhere (fast_dev_run)"
+        self._print(f"{model}, {count:,} parameters, on {data}, {device}, seed {seed} -> {where}")
+
+    def _summarize(self, run: runs.Run) -> None:
+        keeper = BestAndLast.of(self.trainer)
+        if keeper and keeper.best:
+            scores = "  ".join(f"{k} {v:.4f}" for k, v in keeper.best.items() if k.startswith("val/"))
+            self._print(f"Best epoch {keeper.best['epoch']}: {scores}")
+        elif keeper:
+            self._print(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")
+        self._print(f"In {run.folder}: config.yaml, metrics.csv, curves.png, checkpoints/, TensorBoard events")
+        self._print(f"Next: {self.program} test --ckpt_path best  |  predict --ckpt_path best  |  make tensorboard")
+
+    def _test_best(self, run: runs.Run) -> None:
+        if not run.best.is_file():
+            raise RunError(f"--test_after_fit: {run.folder} has no best checkpoint to test")
+        self._print(f"Testing {run.best}")
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=run.best, weights_only=True, verbose=False)
+
+    def _print(self, line: str) -> None:
+        if self.trainer.is_global_zero:
+            print(line, flush=True)
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard's events alone: the options of a run are in ``config.yaml``, not in an ``hparams.yaml`` beside it."""
+
+    def save(self) -> None:
+        self.experiment.flush()
+
+
+def _hush() -> None:
+    """Silence what says nothing new: tips, devices found, advice that does not hold for data in memory."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning 2.6 asks torch 2.15 for it in the old way
+    warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+    # that callback keeps checkpoints while training; there are none to keep otherwise
+    warnings.filterwarnings("ignore", r".*Please add the following callbacks: \['BestAndLast'\]")
+    # worker processes would copy what indexing in memory already has
+    warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
+
+
+def _is_first_process() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _draw_seed() -> int:
+    """A random seed, the same in all processes of one training."""
+    if not _is_first_process():
+        if "PL_GLOBAL_SEED" in environ:  # started by the first process, after it drew
+            return int(environ["PL_GLOBAL_SEED"])
+        raise UsageError("--seed_everything true: processes started from outside can't agree on one, so give a number")
+    seed = secrets.randbelow(2**32)
+    print(f"Drew seed {seed}")
+    return seed
+
+
+def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested options with dotted keys; a class is its name, and its options follow its key directly."""
+    if not isinstance(options, dict):
+        return {prefix: options if isinstance(options, int | float | str) else json.dumps(options)}
+    if "class_path" in options:
+        return {prefix: _name(options)} | _flat(options.get("init_args", {}), prefix)
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        flat |= _flat(value, f"{prefix}.{key}".lstrip("."))
+    return flat
+
+
+def _differences(run_options: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """A line for each option that isn't what the checkpoint's run had."""
+    then, now = _flat(run_options), _flat({key: options[key] for key in run_options})
+    return [
+        f"--{key} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
+        for key in [*now, *(k for k in then if k not in now)]
+        if then.get(key) != now.get(key)
+    ]
+
+
+def _name(spec: dict[str, Any]) -> str:
+    return str(spec["class_path"]).rpartition(".")[2]

@@ -1,0 +1,14 @@
+"""The datasets. A new one is one file here and one line in DATA."""
+
+from typing import Any
+
+from kindling.catalog import Entry, load
+
+DATA = {
+    "SyntheticTabular": Entry("kindling.data.synthetic_tabular"),
+    "FashionMNIST": Entry("kindling.data.fashion_mnist"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    return load(DATA, name, __name__)

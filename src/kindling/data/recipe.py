@@ -1,0 +1,106 @@
+"""The base of all datasets: tensors in memory, cut into batches."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence, Sized
+from os import environ
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from kindling.errors import UsageError
+from kindling.facts import Facts
+
+Batch = tuple[Tensor, ...]  # inputs (B, ...) float32 or uint8, then labels (B,) int64 where they are known
+
+
+class InMemory(Dataset[Batch]):
+    """Samples that fit in memory; a batch is one indexing operation, not B of them and a collation."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitem__(self, index: int) -> Batch:
+        return tuple(t[index] for t in self.tensors)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        return tuple(t[indices] for t in self.tensors)
+
+
+class EpochShuffle(RandomSampler):
+    """A random order that depends on seed and epoch alone: a resumed run draws what an unbroken one does.
+
+    As it is a ``RandomSampler``, Lightning puts a shuffling ``DistributedSampler`` in its place where there are several
+    processes.
+    """
+
+    def __init__(self, data_source: Sized, seed: int) -> None:
+        super().__init__(data_source)
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.Generator().manual_seed(self.seed + self.epoch)
+        yield from torch.randperm(len(self.data_source), generator=order).tolist()
+
+
+def as_batch(batch: Any) -> Any:
+    """Collate function for a dataset that already answers with batches; a lambda would not reach worker processes."""
+    return batch
+
+
+class Recipe(LightningDataModule, ABC):
+    """Turns bytes into batches. A concrete recipe states its facts and fills the four sets in ``setup``."""
+
+    train_set: InMemory
+    val_set: InMemory
+    test_set: InMemory
+    predict_set: InMemory
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        if batch_size < 1:
+            raise UsageError(f"--data.batch_size {batch_size}: a batch has at least 1 sample")
+        self.batch_size = batch_size
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """Sizes and names, known before any data is read or fetched."""
+
+    @abstractmethod
+    def normalize(self, x: Tensor) -> Tensor:
+        """Raw inputs (B, ...) as stored, to what the network takes, float32 of the same shape; on x's device."""
+
+    @abstractmethod
+    def predict_columns(self) -> dict[str, Sequence[object]]:
+        """Columns that tell the rows of the predict set apart, in order; they open ``predictions.csv``."""
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        x, *labels = batch
+        return self.normalize(x), *labels
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        # Lightning's own samplers take the seed from the same place
+        return self._loader(self.train_set, EpochShuffle(self.train_set, int(environ.get("PL_GLOBAL_SEED", 0))))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.val_set)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.test_set)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.predict_set)
+
+    def _loader(self, dataset: InMemory, sampler: EpochShuffle | None = None) -> DataLoader[Batch]:
+        return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=as_batch)

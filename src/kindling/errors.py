@@ -1,0 +1,24 @@
+"""Everything a user can get wrong, as exceptions whose message names the thing, the place and the remedy.
+
+The command line prints the message as one line and exits with code 2. Any other exception is a bug of ours.
+"""
+
+
+class KindlingError(Exception):
+    """Base of all errors whose cause lies outside this package."""
+
+
+class UsageError(KindlingError):
+    """A command, option or name that does not exist, or options that contradict each other."""
+
+
+class RunError(KindlingError):
+    """A training run, or one of its checkpoints, that is not there or can't go on."""
+
+
+class CheckpointError(KindlingError):
+    """A checkpoint file that can't be read, or doesn't fit the network."""
+
+
+class DataError(KindlingError):
+    """Data that is missing, damaged, or of the wrong kind for the network."""

@@ -1,0 +1,15 @@
+"""The networks. A new one is one file here and one line in MODELS: its file, and the data it trains on by default."""
+
+from typing import Any
+
+from kindling.catalog import Entry, load
+
+MODELS = {
+    "SimpleNet": Entry("kindling.models.simple_net", default_data="SyntheticTabular"),
+    "Net": Entry("kindling.models.net", default_data="FashionMNIST"),
+    "NeuralNetwork": Entry("kindling.models.neural_network", default_data="FashionMNIST"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    return load(MODELS, name, __name__)

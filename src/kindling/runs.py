@@ -1,0 +1,180 @@
+"""Where training runs live and which one, and which of its checkpoints, is meant.
+
+A run is a folder ``lightning_logs/version_N`` with ``config.yaml``, ``metrics.csv`` and ``checkpoints/``. Nothing here
+needs torch.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kindling.errors import RunError
+
+LOGS = "lightning_logs"
+TRAIN_FIRST = "train one first, e.g. {program} fit --model {model}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run's folder."""
+
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    def config(self) -> dict[str, Any]:
+        """The options of the run, as in ``config.yaml``.
+
+        Raises:
+            RunError: The file is not there, or is no YAML.
+        """
+        try:
+            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise RunError(f"{self.config_file} can't be read: {str(error).splitlines()[0]}") from error
+        if not isinstance(config, dict):
+            raise RunError(f"{self.config_file} holds no options")
+        return config
+
+    def trained(self) -> tuple[int, int]:
+        """Epochs and optimizer steps that ``metrics.csv`` has seen."""
+        file = self.folder / "metrics.csv"
+        if not file.is_file():
+            return 0, 0
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        return (int(rows[-1]["epoch"]), int(rows[-1]["step"])) if rows else (0, 0)
+
+    @property
+    def model(self) -> str:
+        """Name of the network's class."""
+        return str(self.config()["model"]["class_path"]).rpartition(".")[2]
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint file, and the folder that what is made of it goes into."""
+
+    file: Path
+    run: Run
+
+    @property
+    def is_last(self) -> bool:
+        return self.file.resolve() == self.run.last.resolve()
+
+
+def claim(logs: Path) -> Run:
+    """Make and return the next ``version_N``; two processes that ask at once get two."""
+    logs.mkdir(parents=True, exist_ok=True)
+    number = max((_number(f) for f in logs.iterdir()), default=-1) + 1
+    while True:
+        folder = logs / f"version_{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return Run(folder)
+
+
+def newest_first(logs: Path, model: str | None = None) -> Iterator[Run]:
+    """Training runs, newest first; of the network class ``model`` alone where it is given."""
+    folders = [f for f in logs.iterdir() if _number(f) >= 0] if logs.is_dir() else []
+    for folder in sorted(folders, key=_number, reverse=True):
+        run = Run(folder)
+        if run.config_file.is_file() and (model is None or run.model == model):
+            yield run
+
+
+def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: str) -> Checkpoint:
+    """The checkpoint meant by ``--ckpt_path``.
+
+    Args:
+        wanted: ``best``, ``last``, a run's folder or its name, or a checkpoint file.
+        logs: Folder of the runs.
+        resume: Whether to train on: a run's folder then means its last checkpoint, else its best.
+        model: Network that ``best`` and ``last`` are restricted to.
+        program: How the user calls us, for the remedy.
+
+    Raises:
+        RunError: There is no such run, checkpoint or file.
+    """
+    if wanted in ("best", "last"):
+        for run in newest_first(logs, model):
+            file = run.best if wanted == "best" else run.last
+            if file.is_file():
+                return Checkpoint(file, run)
+        of = f" of {model}" if model else ""
+        remedy = TRAIN_FIRST.format(program=program, model=model or "SimpleNet")
+        raise RunError(f"--ckpt_path {wanted}: no training run{of} with a {wanted}.ckpt under {logs}: {remedy}")
+    for folder in (Path(wanted), logs / wanted):
+        if folder.is_dir():
+            run = Run(folder)
+            file = run.last if resume else run.best
+            if file.is_file():
+                return Checkpoint(file, run)
+            raise RunError(f"--ckpt_path {wanted}: there is no {file}")
+    file = Path(wanted)
+    if file.is_file():
+        run = Run(file.parent.parent)
+        inside = file.parent.name == "checkpoints" and run.config_file.is_file()
+        return Checkpoint(file, run if inside else Run(file.with_suffix("")))
+    there = ", ".join(run.folder.name for run in newest_first(logs)) or "none"
+    raise RunError(
+        f"--ckpt_path {wanted}: no such file or run; give best, last, a file, or a run (under {logs}: {there})"
+    )
+
+
+def find_unfinished(
+    logs: Path, *, model: str | None, program: str, max_epochs: str | int | None, max_steps: str | int | None
+) -> Checkpoint:
+    """The last checkpoint of the newest run that has epochs or steps to go.
+
+    Args:
+        max_epochs: How far to train; what the run's own options say if None. ``max_steps`` likewise.
+
+    Raises:
+        RunError: There is no run with a last checkpoint, or none of them has anything to go.
+    """
+    newest = None
+    for run in newest_first(logs, model):
+        if not run.last.is_file():
+            continue
+        newest = newest or run
+        options = run.config().get("trainer", {})
+        to_go = (_or(max_epochs, options.get("max_epochs")), _or(max_steps, options.get("max_steps")))
+        if all(limit < 0 or done < limit for done, limit in zip(run.trained(), to_go, strict=True)):
+            return Checkpoint(run.last, run)
+    if newest is None:
+        return find("last", logs, resume=True, model=model, program=program)  # says what is missing
+    epochs, _ = newest.trained()
+    raise RunError(f"{newest} has finished its {epochs} epochs: to go on, add e.g. --trainer.max_epochs {2 * epochs}")
+
+
+def _or(typed: str | int | None, own: int | None) -> int:
+    """The limit that holds; -1 for none."""
+    limit = own if typed is None else typed
+    return -1 if limit is None or not str(limit).lstrip("-").isdigit() else int(limit)
+
+
+def _number(folder: Path) -> int:
+    match = re.fullmatch(r"version_(\d+)", folder.name)
+    return int(match[1]) if match else -1
