@@ -5,7 +5,8 @@ import sys
 try:
     from kindling.cli import main
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: install the project first, with  make train  or  pip install -e .")
+    print(f"kindling: error: {error}: type  make train  or  pip install -e .", file=sys.stderr)
+    sys.exit(2)
 
 if __name__ == "__main__":
     sys.exit(main())

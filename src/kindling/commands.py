@@ -32,6 +32,7 @@ from kindling import checkpoints, runs
 from kindling.arguments import TRAINER_COMMANDS, Request
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
+from kindling.callbacks.optimizer_options import OptimizerOptions
 from kindling.callbacks.predictions import Predictions
 from kindling.callbacks.progress import Progress
 from kindling.callbacks.record import Record
@@ -123,6 +124,7 @@ class KindlingCLI(LightningCLI):
             section["seed_everything"] = _draw_seed()
         options = yaml.safe_load(parser.dump(self.config, skip_unset=False))[request.command]
         self.options: dict[str, Any] = {key: options[key] for key in SAVED}
+        self._check_resumable(restored)
         if _is_first_process():
             for line in _differences(restored, self.options):
                 print(line)
@@ -136,6 +138,22 @@ class KindlingCLI(LightningCLI):
         if chosen and config and config["model"]["class_path"] != chosen:
             raise RunError(f"the checkpoint holds {_name(config['model'])}, not {chosen.rpartition('.')[2]}")
         return config
+
+    def _check_resumable(self, restored: dict[str, Any]) -> None:
+        """
+        Raises:
+            UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds.
+        """
+        for key in ("optimizer", "lr_scheduler"):
+            if key not in restored:
+                continue
+            then, now = restored[key], self.options[key]
+            scheduled = key == "lr_scheduler" or restored.get("lr_scheduler")
+            if (then or {}).get("class_path") != (now or {}).get("class_path") or (scheduled and then != now):
+                raise UsageError(
+                    f"--{key}: a training that goes on keeps its state, so its {key} can't be changed"
+                    + (" beside a scheduler" if key == "optimizer" and scheduled else "")
+                )
 
     def _layers(self, restored: dict[str, Any]) -> list[str]:
         """The whole command line: the options of the checkpoint's run, the -c files, what is typed, classes first."""
@@ -170,9 +188,9 @@ class KindlingCLI(LightningCLI):
                 defaults["data"] = f"{DATA[data].module}.{data}"
             elif issubclass(model_class, SupervisedModule):
                 raise UsageError(f"there is no usual data for {model}: add --data NAME")
-        if not restored.get("optimizer") and classes["optimizer"] is None:
-            if getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers:
-                defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
+        usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
+        if usual and not restored.get("optimizer") and classes["optimizer"] is None:
+            defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
         limits = [f"trainer.max_{unit}" for unit in ("epochs", "steps", "time")]
         if "trainer" not in restored and not request.has(*limits):
             defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
@@ -282,6 +300,9 @@ class KindlingCLI(LightningCLI):
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", "val/loss")
                 callbacks.append(BestAndLast(run.folder, monitor, self.options))
+            section = self.config_init[self.request.command]
+            if self.checkpoint and section["optimizer"] and not section["lr_scheduler"]:
+                callbacks.append(OptimizerOptions(section["optimizer"]["init_args"].as_dict()))
         return callbacks
 
     # Running

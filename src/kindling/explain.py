@@ -5,6 +5,7 @@ import re
 from importlib import import_module
 from typing import Any
 
+from kindling.arguments import OPTIONS
 from kindling.catalog import nearest
 from kindling.errors import UsageError
 from kindling.facts import SIZES
@@ -14,8 +15,8 @@ def explain(message: str) -> str:
     """The one line; the message itself, where it is of no known kind."""
     key = ".".join(re.findall(r'[Kk]ey "([^"]+)"', message))
     owner = re.search(r"given class_path '([^']+)'", message)
-    if unknown := re.search(r"Option '([^']+)' is not accepted", message):
-        hint = nearest(unknown[1], _options(owner[1])) if owner else ""
+    if unknown := re.search(r"[Oo]ption '([^']+)'", message):
+        hint = nearest(unknown[1], _options(owner[1]) if owner else OPTIONS)
         return f"no option --{f'{key}.' if key else ''}{unknown[1]}{hint}"
     if stray := re.search(r"[Uu]nrecognized arguments?: (.+)", message):
         return f"{stray[1]} is no option: options are typed as --name value"

@@ -26,9 +26,9 @@ class AfterEpoch(Callback, ABC):
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         """
         Args:
-            row: ``epoch`` (1 is the first), ``step`` (optimizer steps so far), ``lr``, ``epoch_time`` in seconds with
-                validation, ``samples_per_second`` in training without it, every metric logged under ``train/``, and
-                those under ``val/`` where the epoch had a validation.
+            row: ``epoch`` (1 is the first), ``step`` (optimizer steps so far), ``lr`` of the last step, ``epoch_time``
+                in seconds with validation, ``samples_per_second`` in training without it, every metric logged under
+                ``train/``, and those under ``val/`` where the epoch had a validation.
         """
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -36,6 +36,9 @@ class AfterEpoch(Callback, ABC):
         self._validated = False
         self._samples = 0
         self._start = self._last_batch = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -50,7 +53,7 @@ class AfterEpoch(Callback, ABC):
         self._row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": self._lr,
             "epoch_time": time.perf_counter() - self._start,
             "samples_per_second": self._samples / max(self._last_batch - self._start, 1e-9),
         }

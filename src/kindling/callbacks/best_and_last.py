@@ -54,6 +54,10 @@ class BestAndLast(AfterEpoch, Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config
+        # Between two epochs Lightning has counted the second as ready, though nothing of it was done; resumed from
+        # there, it would skip that epoch's batches. At the end of training the counts agree; make them agree here.
+        for count in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            count["ready"] = count["completed"]
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

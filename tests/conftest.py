@@ -1,0 +1,133 @@
+"""Tests go through the front door: ``kindling`` runs a command in process, in an empty folder, without a network."""
+
+import csv
+import gzip
+import hashlib
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from kindling.cli import main
+
+ROOT = Path(__file__).parents[1]
+RUN = Path("lightning_logs/version_0")
+
+
+class Kindling:
+    """Runs commands and keeps what the last one printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *args: str, code: int = 0) -> str:
+        """Run one command, check its exit code, and return its standard output."""
+        self._capsys.readouterr()
+        result: object
+        try:
+            result = main([str(a) for a in args])
+        except SystemExit as stop:
+            result = stop.code
+        self.out, self.err = self._capsys.readouterr()
+        assert result == code, self.out + self.err
+        return self.out
+
+    def fails(self, *args: str) -> str:
+        """Run one command that must answer with one line and exit code 2, and return that line."""
+        before = _files()
+        self(*args, code=2)
+        assert self.err.count("\n") == 1, self.err
+        assert self.err.startswith("kindling: error: ")
+        assert _files() == before, "something was left behind"
+        return self.err
+
+
+def _files() -> set[Path]:
+    """All files, and the folders of runs, which may not be left behind empty; but for locks."""
+    return {f for f in Path().rglob("*") if (f.is_file() and f.name != ".lock") or f.name.startswith("version_")}
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory, no network, and no trace of an earlier command in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["scripts/main.py"])
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def kindling(capsys: pytest.CaptureFixture[str]) -> Kindling:
+    return Kindling(capsys)
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["fit", "--model", "SimpleNet"]) == 0
+    return folder / RUN
+
+
+@pytest.fixture
+def run(_trained: Path) -> Path:
+    """A finished default run of SimpleNet in the working directory, the test's own to spoil."""
+    shutil.copytree(_trained, RUN)
+    return RUN
+
+
+@pytest.fixture
+def fashion(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Archives of the official form in ``data/``, 200 training and 50 test images: a bar whose place is the class."""
+    raw = Path("data/FashionMNIST/raw")
+    raw.mkdir(parents=True)
+    resources = []
+    for stage, count in (("train", 200), ("t10k", 50)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = np.random.default_rng(count).integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[:, 2 * label + 4 : 2 * label + 6] = 255
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = np.array([0x0800 + array.ndim, *array.shape], dtype=">i4").tobytes()
+            archive = raw / f"{stage}-{kind}-ubyte.gz"
+            archive.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
+            resources.append((archive.name, hashlib.md5(archive.read_bytes()).hexdigest()))
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    return raw
+
+
+@pytest.fixture
+def fit(kindling: Kindling) -> Callable[..., Path]:
+    """Train SimpleNet, for two epochs unless told otherwise; returns the folder that it said it wrote into."""
+
+    def run(*options: str, epochs: int = 2) -> Path:
+        out = kindling("fit", "--model", "SimpleNet", "--trainer.max_epochs", str(epochs), *options)
+        return Path(next(line for line in out.splitlines() if " -> " in line).rpartition(" -> ")[2])
+
+    return run
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return state
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,162 @@
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, RUN, Kindling
+from torchvision import datasets
+
+from kindling.data import FashionMNIST, SyntheticTabular, fashion_mnist, synthetic_tabular
+
+
+def test_the_products_follow_the_rule() -> None:
+    data = SyntheticTabular()
+    data.setup("fit")
+    sets = data.train_set, data.val_set, data.test_set
+    assert [len(s) for s in sets] == [800, 200, 200]
+    for x, y in (s.tensors for s in sets):
+        assert torch.equal(y, (x[:, 0] + x[:, 1] > 10).long())
+        assert x.amin(dim=0).tolist() == pytest.approx([1, 1], abs=0.2)
+        assert x.amax(dim=0).tolist() == pytest.approx([10, 5], abs=0.2)
+    every = torch.cat([s.tensors[0] for s in sets])
+    assert len(every.unique(dim=0)) == 1200
+    assert data.facts.class_names == ("not popular", "popular")
+
+
+def test_the_products_constants_are_those_of_the_distributions() -> None:
+    data = SyntheticTabular(train_size=1_000_000)
+    data.setup("fit")
+    x = data.train_set.tensors[0]
+    assert x.mean(dim=0).tolist() == pytest.approx(synthetic_tabular.MEAN, abs=0.01)
+    assert x.std(dim=0).tolist() == pytest.approx(synthetic_tabular.STD, abs=0.01)
+    z = data.normalize(x)
+    assert z.mean(dim=0).tolist() == pytest.approx([0, 0], abs=0.01)
+
+
+def test_the_seed_decides_the_products() -> None:
+    def first(seed: int) -> list[float]:
+        data = SyntheticTabular(seed=seed)
+        data.setup("fit")
+        features: list[float] = data.train_set.tensors[0][0].tolist()
+        return features
+
+    assert first(1) == first(1) != first(2)
+
+
+def test_fashion_mnist_is_split_by_seed_and_its_test_set_left_whole(fashion: Path) -> None:
+    def split(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        data = FashionMNIST(val_size=30, seed=seed)
+        data.prepare_data()
+        data.setup("fit")
+        data.setup("test")
+        assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (170, 30, 50)
+        assert data.test_set.tensors[1].tolist() == [n % 10 for n in range(50)]
+        return data.train_set.tensors[0], data.val_set.tensors[0]
+
+    (train, val), (same, _), (other, _) = split(1), split(1), split(2)
+    assert torch.equal(train, same)
+    assert not torch.equal(train, other)
+    assert len(torch.cat([train, val]).flatten(1).unique(dim=0)) == 200  # disjoint, and together everything
+
+
+def test_fashion_mnist_trains_from_the_archives_alone(kindling: Kindling, fashion: Path) -> None:
+    before = {f.name: f.read_bytes() for f in fashion.iterdir()}
+    assert set(before) == {name for name, _ in datasets.FashionMNIST.resources}
+    kindling("fit", "--model=Net", "--data.val_size=40", "--data.batch_size=16", "--trainer.max_epochs=8")
+    assert kindling.err == ""
+    kindling("test", "--ckpt_path", "best")
+    assert json.loads((RUN / "test.json").read_text())["test/acc"] > 0.9
+    assert {name: (fashion / name).read_bytes() for name in before} == before
+
+
+def test_a_half_unpacked_archive_is_unpacked_again(fashion: Path) -> None:
+    FashionMNIST().prepare_data()
+    unpacked = fashion / "train-images-idx3-ubyte"
+    whole = unpacked.read_bytes()
+    for damaged in (whole[:-1000], whole[:5000] + b"?" + whole[5001:]):
+        unpacked.write_bytes(damaged)
+        FashionMNIST().prepare_data()
+        assert unpacked.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
+def test_without_the_archives_and_a_network_one_line_says_what_goes_where(
+    kindling: Kindling, fashion: Path, damage: str
+) -> None:
+    archive = fashion / "t10k-labels-idx1-ubyte.gz"
+    content = archive.read_bytes()
+    if damage == "missing":
+        archive.unlink()
+    elif damage == "truncated":
+        archive.write_bytes(content[:-20])
+    else:
+        archive.write_bytes(gzip.compress(gzip.decompress(content)[:-1] + b"?", mtime=0))
+    kindling("fit", "--model", "Net", code=2)
+    assert kindling.err.count("\n") == 1
+    assert "FashionMNIST is not in data/FashionMNIST/raw and can't be downloaded" in kindling.err
+    for name, _ in datasets.FashionMNIST.resources:
+        assert name in kindling.err
+    assert not list(Path("lightning_logs").glob("version_*"))
+
+
+def test_two_processes_at_once_prepare_the_data(fashion: Path) -> None:
+    resources = repr(datasets.FashionMNIST.resources)
+    script = (
+        "from torchvision import datasets; from kindling.data import FashionMNIST\n"
+        f"datasets.FashionMNIST.resources = {resources}\n"
+        "data = FashionMNIST(val_size=10); data.prepare_data(); data.setup('fit'); print(len(data.train_set))"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in both] == ["190\n", "190\n"]
+
+
+def test_more_validation_images_than_there_are(kindling: Kindling, fashion: Path) -> None:
+    assert "--data.val_size 5000: there are 200 images" in _line(kindling, "fit", "--model", "Net")
+
+
+def _line(kindling: Kindling, *args: str) -> str:
+    kindling(*args, code=2)
+    return kindling.err
+
+
+def real_archives() -> Path:
+    """A folder with the official archives, or where to download them: FASHION_MNIST_ROOT, or data/ of the clone."""
+    return Path(os.environ.get("FASHION_MNIST_ROOT", ROOT / "data")).absolute()
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> None:
+    """The real FashionMNIST in ``data/``; skipped where the archives are not at hand."""
+    raw = real_archives() / "FashionMNIST/raw"
+    if not raw.is_dir():
+        pytest.skip(f"the real archives are not in {raw}: name their root with FASHION_MNIST_ROOT")
+    Path("data/FashionMNIST/raw").mkdir(parents=True)
+    for archive in raw.glob("*.gz"):
+        shutil.copy(archive, "data/FashionMNIST/raw")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("real")
+def test_fashion_mnists_constants_are_those_of_the_training_images() -> None:
+    data = FashionMNIST(val_size=1)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    x = torch.cat([data.train_set.tensors[0], data.val_set.tensors[0]]).double() / 255
+    assert (len(x), len(data.test_set)) == (60_000, 10_000)
+    assert x.mean().item() == pytest.approx(fashion_mnist.MEAN, abs=5e-5)
+    assert x.std().item() == pytest.approx(fashion_mnist.STD, abs=5e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("real")
+@pytest.mark.parametrize(("model", "least"), [("Net", 0.895), ("NeuralNetwork", 0.875)])
+def test_defaults_on_the_real_images(kindling: Kindling, model: str, least: float) -> None:
+    """One seed; the README gives the mean of five."""
+    kindling("fit", "--model", model, "--test_after_fit", "true")
+    assert json.loads((RUN / "test.json").read_text())["test/acc"] >= least

@@ -1,0 +1,113 @@
+"""What is mistyped is answered in one line, by name, and before torch is imported where that is possible."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Kindling
+
+FIT = ("fit", "--model", "SimpleNet")
+LIGHT = [
+    ((), "no command: type e.g. python scripts/main.py fit --model SimpleNet (--help shows more)"),
+    (("fti", "--model", "SimpleNet"), "no command 'fti', did you mean fit?"),
+    (("--model", "SimpleNet", "fit"), "--model comes after the command: fit --model SimpleNet ..."),
+    (("fit",), "fit needs a network: add --model NAME: there are SimpleNet, Net, NeuralNetwork"),
+    (("fit", "--model", "SimpelNet"), "there is no model 'SimpelNet', did you mean SimpleNet?"),
+    (("fit", "--model", "simplenet"), "did you mean SimpleNet?"),
+    (("fit", "--model", "Resnet50"), "there is no model 'Resnet50': there are SimpleNet, Net, NeuralNetwork"),
+    ((*FIT, "--data", "FashonMNIST"), "there is no data 'FashonMNIST', did you mean FashionMNIST?"),
+    ((*FIT, "--optimizer", "Adm"), "there is no optimizer 'Adm' in torch.optim, did you mean Adam or RAdam?"),
+    ((*FIT, "--lr_scheduler", "StepLr"), "did you mean StepLR or MultiStepLR?"),
+    ((*FIT, "--trainer.max_epoch", "1"), "no option --trainer.max_epoch, did you mean max_epochs or min_epochs?"),
+    ((*FIT, "--trainer.max_epoch=1"), "no option --trainer.max_epoch, did you mean"),
+    ((*FIT, "--model.hiden", "3"), "no option --model.hiden, did you mean hidden?"),
+    ((*FIT, "--model.in_features", "3"), "--model.in_features can't be set by hand: the data knows it"),
+    ((*FIT, "--data.batch_sise", "3"), "no option --data.batch_sise, did you mean batch_size?"),
+    (("fit", "--data.root", "x", "--model", "SimpleNet"), "no option --data.root: there are train_size, "),
+    ((*FIT, "--ckpt", "best"), "no option --ckpt, did you mean ckpt_path?"),
+    (("fit", "--modl", "SimpleNet"), "no option --modl, did you mean model?"),
+    ((*FIT, "-c", "nowhere.yaml"), "-c nowhere.yaml: No such file or directory"),
+    (("test",), "test needs a trained network: add --ckpt_path best (or last, a run, a file)"),
+    (("test", "--ckpt_path", "best"), "no training run with a best.ckpt under lightning_logs: train one first"),
+]
+HEAVY = [
+    ((*FIT, "stray"), "stray is no option: options are typed as --name value"),
+    ((*FIT, "--trainer.max_epochs", "ten"), "--trainer.max_epochs ten: should be int or null"),
+    ((*FIT, "--model.hidden", "x"), "--model.hidden x: should be int"),
+    ((*FIT, "--data.train_size", "1.5"), "--data.train_size 1.5: should be int"),
+    ((*FIT, "--data.batch_size", "0"), "--data.batch_size 0: a batch has at least 1 sample"),
+    ((*FIT, "--data.val_size", "0"), "--data.val_size 0: at least 1 sample is needed"),
+    ((*FIT, "--optimizer.lr", "abc"), "--optimizer.lr abc: should be float"),
+    ((*FIT, "--optimizer", "SGD", "--optimizer.momntum", "0.9"), "--optimizer.momntum, did you mean momentum?"),
+    ((*FIT, "--lr_scheduler", "StepLR"), "--lr_scheduler StepLR needs --lr_scheduler.step_size"),
+    ((*FIT, "--test_after_fit", "maybe"), "--test_after_fit maybe: should be bool"),
+    ((*FIT, "--trainer.accelerator", "abacus"), "--trainer: You selected an invalid accelerator name"),
+    (("fit", "--model", "my.Model"), "--model my.Model: No module named 'my'"),
+    (("fit", "--model", "kindling.models.Nets"), "--model kindling.models.Nets: module 'kindling.models' has no"),
+    (("fit", "--model", "Net", "--data", "SyntheticTabular"), "Net does not fit SyntheticTabular, which has no "),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), LIGHT + HEAVY)
+def test_a_mistake_is_answered_in_one_line(kindling: Kindling, args: tuple[str, ...], message: str) -> None:
+    assert message in kindling.fails(*args)
+
+
+def test_files_that_are_no_options(kindling: Kindling) -> None:
+    for content, message in (
+        ("a: [", "wrong.yaml is no YAML: "),
+        ("just words", "wrong.yaml holds no options"),
+        ("modl: SimpleNet", "no option --modl, did you mean model?"),
+    ):
+        Path("wrong.yaml").write_text(content)
+        assert message in kindling.fails(*FIT, "-c", "wrong.yaml")
+
+
+def test_mistakes_help_and_list_need_no_torch() -> None:
+    script = (
+        "import sys; from kindling.cli import main\n"
+        f"for args in {[args for args, _ in LIGHT] + [('--help',), ('list',)]!r}: main(list(args))\n"
+        "print([m for m in ('torch', 'lightning', 'jsonargparse', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_fits_one_screen(kindling: Kindling) -> None:
+    lines = kindling("--help").splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_commands_help_lists_every_option(kindling: Kindling) -> None:
+    out = kindling("fit", "--help")
+    for option in ("--trainer.max_epochs", "--ckpt_path", "--test_after_fit", "--seed_everything", "--optimizer"):
+        assert option in out
+    out = kindling("fit", "--model.help", "SimpleNet")
+    assert "--model.hidden" in out
+    assert "Width of the hidden layer" in out
+
+
+def test_list_shows_models_data_and_recipes(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    out = kindling("list")
+    for line in ("SimpleNet", "One hidden layer", "FashionMNIST", "configs/tutorial_products.yaml"):
+        assert line in out
+
+
+def test_print_config_shows_what_would_be_used(kindling: Kindling) -> None:
+    out = kindling(*FIT, "--optimizer", "SGD", "--optimizer.lr", "0.5", "--print_config")
+    assert "class_path: kindling.models.simple_net.SimpleNet" in out
+    assert "class_path: kindling.data.synthetic_tabular.SyntheticTabular" in out
+    assert "class_path: torch.optim.SGD" in out
+    assert "max_epochs: 10" in out
+    Path("printed.yaml").write_text(out)
+    assert "seed 42" in kindling("fit", "-c", "printed.yaml", "--trainer.max_epochs", "1")
+
+
+def test_before_installation_one_line_says_what_to_type(tmp_path: Path) -> None:
+    command = [sys.executable, "-S", "-I", str(ROOT / "scripts/main.py"), "fit", "--model", "SimpleNet"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "kindling: error: No module named 'kindling': type  make train  or  pip install -e .\n"
