@@ -16,6 +16,7 @@ from torchvision import datasets
 
 from kindling.cli import main
 
+torch.set_num_threads(1)  # the suite runs in a process per core
 ROOT = Path(__file__).parents[1]
 RUN = Path("lightning_logs/version_0")
 

@@ -123,7 +123,7 @@ def _full_name(option: Option) -> Option:
     """The option, a class that was given by its name alone replaced by its import path."""
     key, value = option
     kind = key.removesuffix(".help")
-    if kind not in CLASS_OPTIONS or value is None or "." in value or value.startswith("{"):
+    if kind not in CLASS_OPTIONS or value in (None, "null") or "." in value or value.startswith("{"):
         return option
     if kind in ("model", "data"):
         entries = MODELS if kind == "model" else DATA

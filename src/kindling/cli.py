@@ -12,25 +12,25 @@ from kindling.models import MODELS
 HELP = """\
 Usage: {program} COMMAND [OPTIONS]
 
-  fit        train:                        fit --model SimpleNet
-  test       score on the test set:        test --ckpt_path best
-  validate   score on the validation set:  validate --ckpt_path best
-  predict    write predictions.csv:        predict --ckpt_path best --data.samples '[[7.5, 3]]'
+  fit        train                        fit --model SimpleNet
+  test       score on the test set        test --ckpt_path best
+  validate   score on the validation set  validate --ckpt_path best
+  predict    write predictions.csv        predict --ckpt_path best
   list       show the networks, datasets and recipes there are
 
-Options stand on the line or in a YAML file given with -c; what is typed on the line wins.
+Options are typed, or kept in YAML files (-c FILE); what is typed wins.
 
-  --model NAME           the network; --model.OPTION VALUE sets its options
-  --data NAME            the dataset, if not the network's usual one; --data.OPTION VALUE likewise
-  --optimizer NAME       any of torch.optim; --optimizer.lr 0.01 and the like set its options
-  --lr_scheduler NAME    any of torch.optim.lr_scheduler; likewise
-  --trainer.OPTION VALUE any of Lightning's Trainer: max_epochs, accelerator, devices, precision, ...
-  --ckpt_path WHICH      best, last, a run (version_3 or its folder) or a file; fit trains on from it
-  --test_after_fit true  fit: test the best checkpoint at the end
-  --seed_everything N    42 unless given; true draws one, false sets none
-  --print_config         print all options as YAML and stop
+  --model NAME            the network; --model.OPTION VALUE for its options
+  --data NAME             the dataset, if not the usual one; --data.OPTION VALUE
+  --optimizer NAME        any of torch.optim; --optimizer.lr 0.01 and the like
+  --lr_scheduler NAME     any of torch.optim.lr_scheduler; likewise
+  --trainer.OPTION VALUE  any of Lightning's Trainer: max_epochs, devices, ...
+  --ckpt_path WHICH       best, last, a run (version_3) or a file; fit goes on
+  --test_after_fit true   fit: test the best checkpoint at the end
+  --seed_everything N     42 unless given; true draws one, false sets none
+  --print_config          print all options as YAML and stop
 
-{program} fit --help lists every option. Runs are kept in lightning_logs/version_N.
+{program} fit --help lists every option.
 """
 
 

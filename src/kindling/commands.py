@@ -43,7 +43,7 @@ from kindling.errors import DataError, RunError, UsageError
 from kindling.explain import explain, import_class
 from kindling.facts import SIZES
 from kindling.models import MODELS
-from kindling.models.supervised import SupervisedModule
+from kindling.models.supervised import PLATEAU, SupervisedModule
 
 DEFAULT_EPOCHS = 10
 DEFAULT_SEED = 42
@@ -147,13 +147,9 @@ class KindlingCLI(LightningCLI):
         for key in ("optimizer", "lr_scheduler"):
             if key not in restored:
                 continue
-            then, now = restored[key], self.options[key]
-            scheduled = key == "lr_scheduler" or restored.get("lr_scheduler")
-            if (then or {}).get("class_path") != (now or {}).get("class_path") or (scheduled and then != now):
-                raise UsageError(
-                    f"--{key}: a training that goes on keeps its state, so its {key} can't be changed"
-                    + (" beside a scheduler" if key == "optimizer" and scheduled else "")
-                )
+            then, now = restored[key] or {}, self.options[key] or {}
+            if then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now):
+                raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
 
     def _layers(self, restored: dict[str, Any]) -> list[str]:
         """The whole command line: the options of the checkpoint's run, the -c files, what is typed, classes first."""
@@ -191,6 +187,11 @@ class KindlingCLI(LightningCLI):
         usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
         if usual and not restored.get("optimizer") and classes["optimizer"] is None:
             defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
+            validates = float(request.value("trainer.limit_val_batches") or 1) > 0
+            if classes["lr_scheduler"] is None and validates:
+                plateau = {"monitor": model_class.monitor, **PLATEAU}
+                defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
+                defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
         limits = [f"trainer.max_{unit}" for unit in ("epochs", "steps", "time")]
         if "trainer" not in restored and not request.has(*limits):
             defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
@@ -300,10 +301,16 @@ class KindlingCLI(LightningCLI):
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", "val/loss")
                 callbacks.append(BestAndLast(run.folder, monitor, self.options))
-            section = self.config_init[self.request.command]
-            if self.checkpoint and section["optimizer"] and not section["lr_scheduler"]:
-                callbacks.append(OptimizerOptions(section["optimizer"]["init_args"].as_dict()))
+            if self.checkpoint:
+                callbacks.append(OptimizerOptions(self._changed_optimizer_options()))
         return callbacks
+
+    def _changed_optimizer_options(self) -> dict[str, Any]:
+        then, now = (
+            (o.get("optimizer") or {}).get("init_args", {}) for o in (self.content.get("config", {}), self.options)
+        )
+        section = self.config_init[self.request.command]["optimizer"]
+        return {name: section["init_args"][name] for name in now if then and now[name] != then.get(name)}
 
     # Running
 

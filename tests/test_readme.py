@@ -1,0 +1,132 @@
+"""What the README says is so: its commands run, its code works, its map is complete."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, RUN, Kindling
+from PIL import Image
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+# what the data sets of the tests are too small for, or a test too short
+SHORTER = {"fit": ["--trainer.max_epochs=1"], "Net": ["--data.val_size=40"], "NeuralNetwork": ["--data.val_size=40"]}
+
+
+def test_all_commands_are_of_a_kind_that_is_tested() -> None:
+    kinds = {tuple(words[:2]) if words[0] == "python" else ("make",) for words in COMMANDS if words[0] != "make"}
+    assert kinds == {("python", "scripts/main.py"), ("make",)}
+    assert len(COMMANDS) > 15
+
+
+def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path) -> None:
+    shutil.copytree(ROOT / "configs", "configs")
+    Path("photos").mkdir()
+    Image.new("L", (99, 50), 200).save("photos/a.png")
+    ran = 0
+    for words in COMMANDS:
+        if words[0] != "python" or "ddp" in words:  # starts processes of its own: test_several_processes has it
+            continue
+        args = words[2:]
+        if args[0] == "fit" and "--help" not in args:
+            more_epochs = "--trainer.max_epochs" in args and "--ckpt_path" in args
+            args += [option for word in args for option in SHORTER.get(word, []) if not (more_epochs and word == "fit")]
+            if args[1:3] == ["--ckpt_path", "last"] and not more_epochs:
+                continue  # nothing was interrupted here: test_resume has it
+        kindling(*args)
+        assert kindling.err == ""
+        ran += 1
+    assert ran >= 15
+
+
+def test_the_python_example_prints_what_it_should(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = next(code for code in CODE if "kindling.load" in code)
+    capsys.readouterr()
+    exec(compile(example, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert out.startswith("('not popular', 'popular') tensor([[0.")
+
+
+def test_a_network_and_a_dataset_are_one_file_and_one_line_each() -> None:
+    shutil.copytree(ROOT / "src", "src")
+    files = {Path(m[1]): code for code in CODE if (m := re.match(r"# (src/\S+\.py)\n", code))}
+    assert len(files) == 2
+    for file, code in files.items():
+        file.write_text(code, encoding="utf-8")
+    for name in ("MODELS", "DATA"):
+        init = Path("src/kindling") / name.lower() / "__init__.py"
+        line = next(code for code in CODE if code.startswith(f"# in {name}\n")).partition("\n")[2]
+        init.write_text(init.read_text().replace(f"{name} = {{\n", f"{name} = {{\n{line}"))
+    script = (
+        "from kindling.cli import main\n"
+        "assert main(['fit', '--model', 'DeepNet', '--trainer.max_epochs', '1', '--model.dropout', '0.2']) == 0\n"
+        "assert main(['fit', '--model', 'DeepNet', '--data', 'Rings', '--trainer.max_epochs', '8']) == 0\n"
+        "assert main(['test', '--ckpt_path', 'best']) == 0\n"
+        "assert main(['predict', '--ckpt_path', 'best']) == 0\n"
+        "assert main(['list']) == 0\n"
+        "assert main(['fit', '--model', 'DepNet']) == 2\n"
+    )
+    environment = os.environ | {"PYTHONPATH": "src"}
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "DeepNet, 4,482 parameters, on Rings" in result.stdout
+    assert (
+        result.stderr == "kindling: error: --model DepNet: there is no model 'DepNet', did you mean DeepNet or Net?\n"
+    )
+    score = re.search(r"test/acc (\d\.\d+)", result.stdout)
+    assert score
+    assert float(score[1]) > 0.9
+    assert (RUN.with_name("version_1") / "predictions.csv").read_text().startswith("x,y,prediction,p(outside)")
+
+
+def test_the_map_names_every_file() -> None:
+    described = README.partition("## Map")[2]
+    for file in (ROOT / "src/kindling").rglob("*.py"):
+        assert file.name == "__init__.py" or file.name in described, file
+
+
+def test_the_recipes_say_what_they_reach() -> None:
+    recipes = list((ROOT / "configs").glob("*.yaml"))
+    assert recipes
+    for recipe in recipes:
+        header = recipe.read_text(encoding="utf-8").partition("\n")[0]
+        assert re.match(r"# .+\d", header), recipe
+
+
+def make(*args: str, cwd: Path = ROOT) -> str:
+    # the environment of this suite serves as the one that make finds installed
+    line = ["make", *args, f"VENV={sys.prefix}", f"INSTALLED={sys.prefix}/pyvenv.cfg"]
+    result = subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_make_lists_its_targets_by_itself() -> None:
+    out = make()
+    targets = re.findall(r"^\s+make (\S+)\s+\S", out, re.MULTILINE)
+    assert targets == ["help", "train", "test", "test-slow", "check", "format", "tensorboard", "locked", "clean"]
+    for words in COMMANDS:
+        if "make" in words:
+            assert words[words.index("make") + 1] in targets
+
+
+@pytest.mark.slow
+def test_make_train_passes_options_on() -> None:
+    for part in ("scripts", "Makefile", "pyproject.toml"):
+        source = ROOT / part
+        shutil.copytree(source, part) if source.is_dir() else shutil.copy(source, part)
+    assert "epoch 10/10" in make("train", cwd=Path())
+    assert "epoch 2/2" in make("train", "ARGS=--model SimpleNet --trainer.max_epochs 2", cwd=Path())
+    assert sorted(f.name for f in Path("lightning_logs").iterdir()) == ["version_0", "version_1"]
