@@ -122,3 +122,11 @@ def test_another_optimizer_or_scheduler_can_not_take_over(fit: Fit, kindling: Ki
 
 def test_a_run_that_never_began_leaves_no_folder(kindling: Kindling) -> None:
     assert "FashionMNIST is not in data/FashionMNIST/raw" in kindling.fails("fit", "--model", "Net")
+
+
+def test_an_interrupt_before_the_first_epoch_ended_keeps_nothing(
+    kindling: Kindling, stop_at: Callable[[int], None]
+) -> None:
+    stop_at(3)
+    assert "no epoch was finished, so nothing is kept" in kindling("fit", "--model", "SimpleNet", code=130)
+    assert not RUN.exists()

@@ -86,7 +86,7 @@ class KindlingCLI(LightningCLI):
         self.command_parsers: dict[str, LightningArgumentParser] = {}
         parser_options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
-            save_config_callback=None,  # Record does it: Lightning's refuses to go on in a folder
+            save_config_callback=None,  # fit writes config.yaml: Lightning's callback refuses to go on in a folder
             trainer_defaults={"log_every_n_steps": 1, "enable_model_summary": False},
             seed_everything_default=DEFAULT_SEED,
             parser_kwargs=parser_options | {command: dict(parser_options) for command in TRAINER_COMMANDS},
@@ -325,14 +325,14 @@ class KindlingCLI(LightningCLI):
         try:
             trainer.fit(model, **kwargs)
         except BaseException as error:
-            if isinstance(error, SystemExit | KeyboardInterrupt):
-                self._print(
-                    f"\nInterrupted: {self.program} fit --ckpt_path last  goes on after the last finished epoch"
-                )
-                raise SystemExit(130) from None
-            if trainer.global_step == 0:
+            kept = run is not None and run.trained() != (0, 0)
+            if not kept:
                 self._discard_run()
-            raise
+            if not isinstance(error, SystemExit | KeyboardInterrupt):
+                raise
+            remedy = f"{self.program} fit --ckpt_path last  goes on after the last finished epoch"
+            self._print(f"\nInterrupted: {remedy if kept else 'no epoch was finished, so nothing is kept'}")
+            raise SystemExit(130) from None
         if run is not None:
             run = runs.Run(trainer.strategy.broadcast(run.folder))
             self._summarize(run)

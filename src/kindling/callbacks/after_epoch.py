@@ -1,5 +1,6 @@
 """The moment at which all about a training epoch is known."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from typing import Any
@@ -38,7 +39,7 @@ class AfterEpoch(Callback, ABC):
         self._start = self._last_batch = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
+        self._lr = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else math.nan
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

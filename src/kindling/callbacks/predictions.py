@@ -11,6 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from kindling.errors import UsageError
+
 SHOWN_ROWS, SHOWN_CLASSES = 10, 4
 
 
@@ -36,6 +38,8 @@ class Predictions(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
+        if not isinstance(prediction, Tensor) or prediction.ndim != 2:
+            raise UsageError(f"{type(pl_module).__name__}.predict_step must return one tensor (B, K) of probabilities")
         if batch_indices is None:
             raise RuntimeError("Lightning did not tell which samples a batch holds")
         self._parts.append((list(batch_indices), prediction.float().cpu()))

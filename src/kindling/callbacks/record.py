@@ -73,11 +73,11 @@ class Record(AfterEpoch):
                     logger.experiment.file_writer.add_summary(summary)
 
     def _flush(self, trainer: Trainer) -> None:
-        if self._losses:
+        if self._losses and "train/loss" not in trainer.logged_metrics:  # unless the network logs that name itself
             steps, losses = zip(*self._losses, strict=True)
             for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
                 self._log(trainer, {"train/loss": loss}, step)
-            self._losses.clear()
+        self._losses.clear()
 
     def _log(self, trainer: Trainer, scalars: dict[str, float], step: int) -> None:
         for logger in trainer.loggers:
