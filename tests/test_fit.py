@@ -49,7 +49,7 @@ def test_tensorboard_shows_losses_scores_speed_and_hyperparameters(run: Path) ->
     assert first_epoch == pytest.approx(float(table[0]["train/loss"]), abs=1e-5)
     for tag, column in (
         *(("train/loss_epoch", "train/loss"), ("train/acc",) * 2, ("val/loss",) * 2, ("val/acc",) * 2),
-        *((name, name) for name in ("lr", "epoch_time", "samples_per_second")),
+        *((f"run/{name}", name) for name in ("lr", "epoch_time", "samples_per_second")),
     ):
         points = [(e.step, e.value) for e in events.Scalars(tag)]
         assert [s for s, _ in points] == [25 * n for n in range(1, 11)]

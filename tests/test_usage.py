@@ -80,6 +80,12 @@ def test_help_fits_one_screen(kindling: Kindling) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_kindling_is_the_same_program() -> None:
+    program = Path(sys.executable).with_name("kindling")
+    result = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("Usage: kindling COMMAND")
+
+
 def test_a_commands_help_lists_every_option(kindling: Kindling) -> None:
     out = kindling("fit", "--help")
     for option in ("--trainer.max_epochs", "--ckpt_path", "--test_after_fit", "--seed_everything", "--optimizer"):

@@ -48,6 +48,7 @@ from kindling.models.supervised import PLATEAU, SupervisedModule
 DEFAULT_EPOCHS = 10
 DEFAULT_SEED = 42
 SAVED = ("seed_everything", "trainer", "model", "data", "optimizer", "lr_scheduler")  # what makes a run what it is
+NULL = "null"
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
 
 
@@ -249,6 +250,7 @@ class KindlingCLI(LightningCLI):
             schedule: dict[str, Any] = {"scheduler": made_scheduler}
             if isinstance(made_scheduler, ReduceLROnPlateau):
                 schedule["monitor"] = made_scheduler.monitor
+                schedule["frequency"] = model.trainer.check_val_every_n_epoch or 1
             elif isinstance(made_scheduler, STEPWISE):
                 schedule["interval"] = "step"
             return {"optimizer": made, "lr_scheduler": schedule}
@@ -296,8 +298,9 @@ class KindlingCLI(LightningCLI):
             return [Predictions(run.folder)]
         callbacks: list[Callback] = [Results(run.folder)]
         if self.request.command == "fit":
-            shown = {key: value for key, value in self.options.items() if key != "trainer"}
-            callbacks += [Record(run.folder, options["log_every_n_steps"], _flat(shown)), Curves(run.folder)]
+            shown = _flat({key: value for key, value in self.options.items() if key != "trainer"})
+            shown = {key: value for key, value in shown.items() if value != NULL}
+            callbacks += [Record(run.folder, options["log_every_n_steps"], shown), Curves(run.folder)]
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", "val/loss")
                 callbacks.append(BestAndLast(run.folder, monitor, self.options))

@@ -55,7 +55,8 @@ class Record(AfterEpoch):
             return
         self.table.append(row)
         logged_already = trainer.logged_metrics  # by the network itself, through Lightning
-        scalars = {k: v for k, v in row.items() if k not in ("epoch", "step", *logged_already)}
+        named = {k if "/" in k else f"run/{k}": v for k, v in row.items() if k not in ("epoch", "step")}
+        scalars = {k: v for k, v in named.items() if k not in logged_already}
         if "train/loss" in scalars:  # that name holds the loss per step
             scalars["train/loss_epoch"] = scalars.pop("train/loss")
         self._log(trainer, scalars, int(row["step"]))

@@ -70,7 +70,9 @@ class SupervisedModule(LightningModule, ABC):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = Adam(self.parameters(), lr=self.default_lr)
         scheduler = ReduceLROnPlateau(optimizer, **PLATEAU)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor}}
+        every = self.trainer.check_val_every_n_epoch or 1
+        schedule = {"scheduler": scheduler, "monitor": self.monitor, "frequency": every}
+        return {"optimizer": optimizer, "lr_scheduler": cast(Any, schedule)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["class_names"] = list(self.class_names)

@@ -1,0 +1,68 @@
+"""Lightning's own flags do what they do in Lightning."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Kindling, rows
+from lightning.pytorch import Trainer, seed_everything
+
+from kindling.data import SyntheticTabular
+from kindling.models import SimpleNet
+
+Fit = Callable[..., Path]
+
+
+def steps(run: Path) -> list[int]:
+    return [int(row["step"]) for row in rows(run / "metrics.csv")]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--trainer.precision=bf16-mixed",), [25, 50]),
+        (("--trainer.accumulate_grad_batches=2",), [13, 26]),
+        (("--trainer.gradient_clip_val=0.5",), [25, 50]),
+        (("--trainer.limit_train_batches=7",), [7, 14]),
+        (("--trainer.val_check_interval=0.5",), [25, 50]),
+        (("--trainer.max_steps=30",), [25, 30]),
+        (("--trainer.max_time=00:01:00:00",), [25, 50]),
+    ],
+)
+def test_flags_of_the_trainer(fit: Fit, kindling: Kindling, options: tuple[str, ...], expected: list[int]) -> None:
+    assert steps(fit(*options)) == expected
+    assert kindling.err == ""
+
+
+def test_max_steps_alone_sets_no_limit_of_epochs(kindling: Kindling) -> None:
+    kindling("fit", "--model", "SimpleNet", "--trainer.max_steps", "300")
+    assert steps(Path("lightning_logs/version_0"))[-1] == 300
+
+
+def test_validation_now_and_then_or_never(fit: Fit, kindling: Kindling) -> None:
+    table = rows(fit("--trainer.check_val_every_n_epoch=2", epochs=5) / "metrics.csv")
+    assert [bool(row["val/loss"]) for row in table] == [False, True, False, True, False]
+    assert "Best epoch 4" in kindling.out
+    run = fit("--trainer.limit_val_batches=0")
+    assert "val/loss" not in rows(run / "metrics.csv")[0]
+    assert "No best.ckpt: val/loss was never logged" in kindling.out
+    assert (run / "checkpoints/last.ckpt").is_file()
+
+
+def test_a_callback_of_lightnings_own(fit: Fit, kindling: Kindling) -> None:
+    stop = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss")
+    run = fit(*stop, "--trainer.callbacks.stopping_threshold=0.1", epochs=50)
+    table = rows(run / "metrics.csv")
+    assert len(table) < 10
+    assert float(table[-1]["val/loss"]) < 0.1 < float(table[-2]["val/loss"])
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's advice, which our command line has reasons to leave out
+def test_the_networks_and_the_data_serve_a_plain_trainer() -> None:
+    seed_everything(1, verbose=False)
+    model, data = SimpleNet(), SyntheticTabular()
+    trainer = Trainer(max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.fit(model, data)
+    trainer.test(model, data)
+    assert trainer.callback_metrics["test/acc"] > 0.9
+    assert model.class_names == ("not popular", "popular")
