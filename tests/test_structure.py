@@ -12,7 +12,7 @@ FLOORS = [  # top down; files of one floor may import each other
     {"models"},
     {"callbacks"},
     {"runs", "checkpoints"},
-    {"arguments", "explain"},
+    {"arguments", "explain", "layers"},
     {"cli", "commands"},
 ]
 

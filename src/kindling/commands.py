@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import json
 import logging
 import secrets
 import shutil
@@ -28,7 +27,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from kindling import checkpoints, runs
+from kindling import checkpoints, layers, runs
 from kindling.arguments import TRAINER_COMMANDS, Request
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
@@ -38,17 +37,12 @@ from kindling.callbacks.progress import Progress
 from kindling.callbacks.record import Record
 from kindling.callbacks.reseed import Reseed
 from kindling.callbacks.results import Results
-from kindling.data import DATA
 from kindling.errors import DataError, RunError, UsageError
-from kindling.explain import explain, import_class
+from kindling.explain import explain
 from kindling.facts import SIZES
-from kindling.models import MODELS
-from kindling.models.supervised import PLATEAU, SupervisedModule
 
-DEFAULT_EPOCHS = 10
 DEFAULT_SEED = 42
 SAVED = ("seed_everything", "trainer", "model", "data", "optimizer", "lr_scheduler")  # what makes a run what it is
-NULL = "null"
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
 
 
@@ -116,8 +110,8 @@ class KindlingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         request = self.request
-        restored = self._restored()
-        self.config = parser.parse_args([request.command, *self._layers(restored), *request.stray])
+        restored = layers.of_run(self.content.get("config", {}), request)
+        self.config = parser.parse_args([request.command, *layers.command_line(request, restored), *request.stray])
         section = self.config[request.command]
         section["ckpt_path"] = None  # Lightning would take the network's options from that file, and let them win
         section["weights_only"] = True if section["weights_only"] is None else section["weights_only"]
@@ -125,78 +119,10 @@ class KindlingCLI(LightningCLI):
             section["seed_everything"] = _draw_seed()
         options = yaml.safe_load(parser.dump(self.config, skip_unset=False))[request.command]
         self.options: dict[str, Any] = {key: options[key] for key in SAVED}
-        self._check_resumable(restored)
+        layers.check_resumable(restored, self.options)
         if _is_first_process():
-            for line in _differences(restored, self.options):
+            for line in layers.differences(restored, self.options):
                 print(line)
-
-    def _restored(self) -> dict[str, Any]:
-        """Options of the checkpoint's run that hold unless others are given: to train on all, else network and data."""
-        config: dict[str, Any] = self.content.get("config", {})
-        if self.request.command != "fit":
-            config = {key: config[key] for key in ("model", "data") if key in config}
-        chosen = self.request.class_path("model")
-        if chosen and config and config["model"]["class_path"] != chosen:
-            raise RunError(f"the checkpoint holds {_name(config['model'])}, not {chosen.rpartition('.')[2]}")
-        return config
-
-    def _check_resumable(self, restored: dict[str, Any]) -> None:
-        """
-        Raises:
-            UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds.
-        """
-        for key in ("optimizer", "lr_scheduler"):
-            if key not in restored:
-                continue
-            then, now = restored[key] or {}, self.options[key] or {}
-            if then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now):
-                raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
-
-    def _layers(self, restored: dict[str, Any]) -> list[str]:
-        """The whole command line: the options of the checkpoint's run, the -c files, what is typed, classes first."""
-        request = self.request
-        if request.wants_help:
-            return [token for option in request.options for token in option.tokens()]
-        classes = {key: request.class_path(key) for key in ("model", "data", "optimizer", "lr_scheduler")}
-        kept = {
-            key: value
-            for key, value in restored.items()
-            # another class than the run's takes none of the run's options for it
-            if not (key in classes and value and classes[key] not in (None, value["class_path"]))
-        }
-        layers = [f"--config={json.dumps(kept)}"] if kept else []
-        for key, value in self._defaults(kept, classes).items():
-            layers.append(f"--{key}={value}")
-        typed = [o for o in request.options if o.key != "ckpt_path"]
-        typed.sort(key=lambda o: 0 if o.key == "config" else 1 if o.key in classes else 2)
-        return layers + [token for option in typed for token in option.tokens()]
-
-    def _defaults(self, restored: dict[str, Any], classes: dict[str, str | None]) -> dict[str, Any]:
-        """Options that depend on the others and that nobody gave."""
-        request = self.request
-        model = classes["model"] or restored.get("model", {}).get("class_path")
-        if model is None:
-            raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
-        model_class = import_class(model, "--model")
-        defaults: dict[str, Any] = {}
-        if "data" not in restored and classes["data"] is None:
-            data = next((e.default_data for e in MODELS.values() if e.module == model.rpartition(".")[0]), None)
-            if data is not None:
-                defaults["data"] = f"{DATA[data].module}.{data}"
-            elif issubclass(model_class, SupervisedModule):
-                raise UsageError(f"there is no usual data for {model}: add --data NAME")
-        usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
-        if usual and not restored.get("optimizer") and classes["optimizer"] is None:
-            defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
-            validates = float(request.value("trainer.limit_val_batches") or 1) > 0
-            if classes["lr_scheduler"] is None and validates:
-                plateau = {"monitor": model_class.monitor, **PLATEAU}
-                defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
-                defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
-        limits = [f"trainer.max_{unit}" for unit in ("epochs", "steps", "time")]
-        if "trainer" not in restored and not request.has(*limits):
-            defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
-        return defaults
 
     # Building
 
@@ -298,8 +224,8 @@ class KindlingCLI(LightningCLI):
             return [Predictions(run.folder)]
         callbacks: list[Callback] = [Results(run.folder)]
         if self.request.command == "fit":
-            shown = _flat({key: value for key, value in self.options.items() if key != "trainer"})
-            shown = {key: value for key, value in shown.items() if value != NULL}
+            shown = layers.flat({key: value for key, value in self.options.items() if key != "trainer"})
+            shown = {key: value for key, value in shown.items() if value != "null"}
             callbacks += [Record(run.folder, options["log_every_n_steps"], shown), Curves(run.folder)]
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", "val/loss")
@@ -426,29 +352,3 @@ def _draw_seed() -> int:
     seed = secrets.randbelow(2**32)
     print(f"Drew seed {seed}")
     return seed
-
-
-def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested options with dotted keys; a class is its name, and its options follow its key directly."""
-    if not isinstance(options, dict):
-        return {prefix: options if isinstance(options, int | float | str) else json.dumps(options)}
-    if "class_path" in options:
-        return {prefix: _name(options)} | _flat(options.get("init_args", {}), prefix)
-    flat: dict[str, Any] = {}
-    for key, value in options.items():
-        flat |= _flat(value, f"{prefix}.{key}".lstrip("."))
-    return flat
-
-
-def _differences(run_options: dict[str, Any], options: dict[str, Any]) -> list[str]:
-    """A line for each option that isn't what the checkpoint's run had."""
-    then, now = _flat(run_options), _flat({key: options[key] for key in run_options})
-    return [
-        f"--{key} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
-        for key in [*now, *(k for k in then if k not in now)]
-        if then.get(key) != now.get(key)
-    ]
-
-
-def _name(spec: dict[str, Any]) -> str:
-    return str(spec["class_path"]).rpartition(".")[2]

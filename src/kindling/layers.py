@@ -1,0 +1,110 @@
+"""Which options hold: our defaults, then those of the checkpoint's run, then the -c files, then what is typed."""
+
+import json
+from typing import Any
+
+from kindling.arguments import CLASS_OPTIONS, Request
+from kindling.data import DATA
+from kindling.errors import RunError, UsageError
+from kindling.explain import import_class
+from kindling.models import MODELS
+from kindling.models.supervised import PLATEAU, SupervisedModule
+
+DEFAULT_EPOCHS = 10
+Options = dict[str, Any]  # nested, plain; a class is {"class_path": ..., "init_args": {...}}
+
+
+def of_run(config: Options, request: Request) -> Options:
+    """Options in a checkpoint that hold unless others are given: to train on all, else network and data.
+
+    Raises:
+        RunError: The checkpoint is of another network than the one asked for.
+    """
+    kept = config if request.command == "fit" else {k: v for k, v in config.items() if k in ("model", "data")}
+    chosen = request.class_path("model")
+    if chosen and kept and kept["model"]["class_path"] != chosen:
+        raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
+    return kept
+
+
+def command_line(request: Request, restored: Options) -> list[str]:
+    """All options as the parser takes them, later ones winning; each class comes before its options."""
+    if request.wants_help:
+        return [token for option in request.options for token in option.tokens()]
+    chosen = {key: request.class_path(key) for key in CLASS_OPTIONS}
+    kept = {
+        key: value
+        for key, value in restored.items()
+        # another class than the run's takes none of the run's options for it
+        if not (key in chosen and value and chosen[key] not in (None, value["class_path"]))
+    }
+    first = [f"--config={json.dumps(kept)}"] if kept else []
+    first += [f"--{key}={value}" for key, value in _defaults(request, kept, chosen).items()]
+    typed = [o for o in request.options if o.key != "ckpt_path"]
+    typed.sort(key=lambda o: 0 if o.key == "config" else 1 if o.key in chosen else 2)
+    return first + [token for option in typed for token in option.tokens()]
+
+
+def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]) -> Options:
+    """Options that depend on the others and that nobody gave."""
+    model = chosen["model"] or restored.get("model", {}).get("class_path")
+    if model is None:
+        raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
+    model_class = import_class(model, "--model")
+    defaults: Options = {}
+    if "data" not in restored and chosen["data"] is None:
+        data = next((e.default_data for e in MODELS.values() if e.module == model.rpartition(".")[0]), None)
+        if data is not None:
+            defaults["data"] = f"{DATA[data].module}.{data}"
+        elif issubclass(model_class, SupervisedModule):
+            raise UsageError(f"there is no usual data for {model}: add --data NAME")
+    usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
+    if usual and not restored.get("optimizer") and chosen["optimizer"] is None:
+        defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
+        validates = float(request.value("trainer.limit_val_batches") or 1) > 0
+        if chosen["lr_scheduler"] is None and validates:
+            defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
+            plateau = {"monitor": model_class.monitor, **PLATEAU}
+            defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
+    if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
+        defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
+    return defaults
+
+
+def check_resumable(restored: Options, options: Options) -> None:
+    """
+    Raises:
+        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds.
+    """
+    for key in ("optimizer", "lr_scheduler"):
+        then, now = restored.get(key) or {}, options[key] or {}
+        if key in restored and (
+            then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now)
+        ):
+            raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
+
+
+def differences(restored: Options, options: Options) -> list[str]:
+    """A line for each option that isn't what the checkpoint's run had."""
+    then, now = flat(restored), flat({key: options[key] for key in restored})
+    return [
+        f"--{key} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
+        for key in [*now, *(k for k in then if k not in now)]
+        if then.get(key) != now.get(key)
+    ]
+
+
+def flat(options: Any, prefix: str = "") -> Options:
+    """Options with dotted keys; a class is its name, and its options follow its key directly. ``null`` is a string."""
+    if not isinstance(options, dict):
+        return {prefix: options if isinstance(options, int | float | str) else json.dumps(options)}
+    if "class_path" in options:
+        return {prefix: class_name(options)} | flat(options.get("init_args", {}), prefix)
+    found: Options = {}
+    for key, value in options.items():
+        found |= flat(value, f"{prefix}.{key}".lstrip("."))
+    return found
+
+
+def class_name(spec: Options) -> str:
+    return str(spec["class_path"]).rpartition(".")[2]
