@@ -1,10 +1,11 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import RUN, Kindling, equal, rows, weights
+from conftest import ROOT, RUN, Kindling, equal, rows, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 Fit = Callable[..., Path]
@@ -164,3 +165,12 @@ def test_defaults_reach_97_percent_in_the_mean_of_five_seeds(kindling: Kindling)
         out = kindling("predict", "--ckpt_path", "best", "--data.samples", "[[7.5, 3.0]]")
         assert out.splitlines()[-2].split()[:3] == ["7.5", "3", "popular"]
     assert sum(scores) / 5 >= 0.97
+
+
+def test_the_tutorials_recipe_gives_what_the_tutorial_reports(kindling: Kindling) -> None:
+    kindling("fit", "-c", str(ROOT / "configs/tutorial_products.yaml"), "--test_after_fit", "true")
+    scores = json.loads((RUN / "test.json").read_text())
+    assert scores["test/acc"] == pytest.approx(0.815, abs=0.03)
+    losses = [float(row["train/loss"]) for row in rows(RUN / "metrics.csv")]
+    assert losses[0] > 0.6
+    assert 0.4 < losses[-1] < 0.5

@@ -119,10 +119,22 @@ class KindlingCLI(LightningCLI):
             section["seed_everything"] = _draw_seed()
         options = yaml.safe_load(parser.dump(self.config, skip_unset=False))[request.command]
         self.options: dict[str, Any] = {key: options[key] for key in SAVED}
-        layers.check_resumable(restored, self.options)
+        if request.command == "fit" and self.checkpoint:
+            layers.check_resumable(restored, self.options)
+            self._check_unfinished(self.checkpoint)
         if _is_first_process():
             for line in layers.differences(restored, self.options):
                 print(line)
+
+    def _check_unfinished(self, checkpoint: runs.Checkpoint) -> None:
+        """
+        Raises:
+            RunError: The limits leave nothing to train, which Lightning would do in silence.
+        """
+        for unit, done in (("epochs", self.content["epoch"]), ("steps", self.content["global_step"])):
+            limit = self.options["trainer"][f"max_{unit}"]
+            if limit is not None and -1 < limit <= done:
+                raise RunError(runs.FINISHED.format(what=checkpoint.file, done=done, unit=unit, more=2 * done))
 
     # Building
 

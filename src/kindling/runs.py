@@ -16,7 +16,7 @@ import yaml
 from kindling.errors import RunError
 
 LOGS = "lightning_logs"
-TRAIN_FIRST = "train one first, e.g. {program} fit --model {model}"
+FINISHED = "{what} has had its {done} {unit}: to go on, add e.g. --trainer.max_{unit} {more}"
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,10 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
             if file.is_file():
                 return Checkpoint(file, run)
         of = f" of {model}" if model else ""
-        remedy = TRAIN_FIRST.format(program=program, model=model or "SimpleNet")
-        raise RunError(f"--ckpt_path {wanted}: no training run{of} with a {wanted}.ckpt under {logs}: {remedy}")
+        raise RunError(
+            f"--ckpt_path {wanted}: no training run{of} with a {wanted}.ckpt under {logs}: "
+            f"train one first, e.g. {program} fit --model {model or 'SimpleNet'}"
+        )
     for folder in (Path(wanted), logs / wanted):
         if folder.is_dir():
             run = Run(folder)
@@ -166,7 +168,7 @@ def find_unfinished(
     if newest is None:
         return find("last", logs, resume=True, model=model, program=program)  # says what is missing
     epochs, _ = newest.trained()
-    raise RunError(f"{newest} has finished its {epochs} epochs: to go on, add e.g. --trainer.max_epochs {2 * epochs}")
+    raise RunError(FINISHED.format(what=newest, done=epochs, unit="epochs", more=2 * epochs))
 
 
 def _or(typed: str | int | None, own: int | None) -> int:
