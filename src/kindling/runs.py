@@ -63,7 +63,7 @@ class Run:
     @property
     def model(self) -> str:
         """Name of the network's class."""
-        return str(self.config()["model"]["class_path"]).rpartition(".")[2]
+        return str((self.config().get("model") or {}).get("class_path")).rpartition(".")[2]
 
     def __str__(self) -> str:
         return str(self.folder)

@@ -68,7 +68,7 @@ class Progress(AfterEpoch, ProgressBar):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, "predict", trainer.num_predict_batches[0])
 
-    def on_test_batch_end(
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -77,21 +77,20 @@ class Progress(AfterEpoch, ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._advance(batch_idx)
+        if trainer.state.fn != "fit":  # there the bar is the training epoch's
+            self._advance(batch_idx)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn != "fit":
+            self._close()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close()
 
-    on_predict_batch_end, on_predict_end = on_test_batch_end, on_test_end
-
-    def on_validation_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if trainer.state.fn == "validate":
-            self._advance(args[3])
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_end(trainer, pl_module)
-        if trainer.state.fn == "validate":
-            self._close()
+    on_predict_end = on_test_end
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()

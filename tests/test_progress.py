@@ -1,0 +1,34 @@
+"""On a terminal there is a bar; a pseudo-terminal shows what a person would see."""
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+
+from conftest import ROOT
+
+
+def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
+    script = str(ROOT / "scripts/main.py")
+    options = ["--data.train_size=40000", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    parent, child = pty.openpty()
+    termios.tcsetwinsize(parent, (24, 120))
+    command = [sys.executable, script, "fit", "--model=SimpleNet", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=child, text=True) as process:
+        os.close(child)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(parent, 10_000)
+            except OSError:  # the other end is closed
+                break
+        assert process.stdout
+        out = process.stdout.read()
+    drawn = shown.decode().split("\r")
+    last = [line for line in drawn if "loss=" in line][-1]
+    for part in ("epoch 1/1:", "/1250 [", "<", "batch/s", "loss=0.", "acc=0."):
+        assert part in last
+    assert 5 < len(drawn) < 300  # not one a step
+    assert "epoch 1/1  train/loss" in out
+    assert "\r" not in out
