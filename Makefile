@@ -1,6 +1,6 @@
 # Sets itself up: the first target that needs .venv makes it, later ones install nothing again.
 
-PYTHON ?= python3
+# PYTHON names the interpreter for a new .venv: make PYTHON=python3.12 train
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
@@ -16,7 +16,7 @@ help:  ## list these targets
 train: $(INSTALLED)  ## train; ARGS="--model Net" and the like choose what
 	$(BIN)/python scripts/main.py fit $(ARGS)
 
-test: $(INSTALLED)  ## run the tests; ARGS does not apply
+test: $(INSTALLED)  ## run the tests, which takes a minute or two
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)  ## run the tests that take minutes
@@ -45,13 +45,13 @@ clean:  ## remove .venv and caches; runs and data stay
 # The stamp is written last, so an interrupted installation starts again.
 $(INSTALLED): pyproject.toml
 ifdef UV
-	test -x $(BIN)/python || uv venv --python $(PYTHON) $(VENV)
+	test -x $(BIN)/python || uv venv --python '$(or $(PYTHON),>=3.11,<3.14)' $(VENV)
 	$(if $(LOCK),uv pip install --python $(BIN)/python --require-hashes $(LOCK))
 	uv pip install --python $(BIN)/python $(if $(LOCK),--no-deps) -e '.[dev]'
 else
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one with  make PYTHON=python3.12 ..."; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(or $(PYTHON),python3) -m venv $(VENV)
 	$(if $(LOCK),$(BIN)/pip install --require-hashes $(LOCK))
 	$(BIN)/pip install $(if $(LOCK),--no-deps) -e '.[dev]'
 endif

@@ -1,4 +1,5 @@
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,11 @@ def test_image_files_and_folders_of_any_size_and_kind(kindling: Kindling) -> Non
     table = rows(TABLE)
     assert [row["image"] for row in table] == ["c.png", f"{folder}/a.png", f"{folder}/b.JPG"]
     assert [row["prediction"] for row in table] == ["Sandal", "Dress", "Sneaker"]
+    kindling("test", "--ckpt_path", "best", "--data.samples", "c.png")  # which only predict looks at
+    shutil.rmtree("data")
     kindling("predict", "--ckpt_path", "best", "--data.samples", "c.png")
     assert [row["prediction"] for row in rows(TABLE)] == ["Sandal"]
+    assert not Path("data").exists()
 
 
 @pytest.mark.usefixtures("bars")

@@ -123,6 +123,32 @@ def test_make_lists_its_targets_by_itself() -> None:
             assert words[words.index("make") + 1] in targets
 
 
+def test_make_clean_keeps_runs_and_data() -> None:
+    shutil.copy(ROOT / "Makefile", "Makefile")
+    for folder in (
+        ".venv/bin",
+        ".mypy_cache",
+        "src/a/__pycache__",
+        "tests",
+        "scripts",
+        "lightning_logs/version_0",
+        "data",
+    ):
+        Path(folder).mkdir(parents=True)
+    subprocess.run(["make", "clean"], check=True, capture_output=True)
+    left = {str(f) for f in Path().rglob("*")}
+    assert left == {
+        "Makefile",
+        "src",
+        "src/a",
+        "tests",
+        "scripts",
+        "lightning_logs",
+        "lightning_logs/version_0",
+        "data",
+    }
+
+
 @pytest.mark.slow
 def test_make_train_passes_options_on() -> None:
     for part in ("scripts", "Makefile", "pyproject.toml"):

@@ -62,8 +62,8 @@ class FashionMNIST(Recipe):
         )
 
     def prepare_data(self) -> None:
-        if self.files:
-            return
+        if self.files and self.trainer is not None and self.trainer.state.fn == "predict":
+            return  # the data set itself is not needed
         raw = self.root / "FashionMNIST" / "raw"
         archives = [raw / name for name, _ in datasets.FashionMNIST.resources]
         try:
