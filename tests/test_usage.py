@@ -54,6 +54,11 @@ def test_a_mistake_is_answered_in_one_line(kindling: Kindling, args: tuple[str, 
     assert message in kindling.fails(*args)
 
 
+def test_processes_of_torchrun_can_not_draw_a_seed(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "can't agree on one, so give a number" in kindling.fails(*FIT, "--seed_everything", "true")
+
+
 def test_files_that_are_no_options(kindling: Kindling) -> None:
     for content, message in (
         ("a: [", "wrong.yaml is no YAML: "),

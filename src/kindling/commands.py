@@ -357,10 +357,10 @@ def _is_first_process() -> bool:
 
 def _draw_seed() -> int:
     """A random seed, the same in all processes of one training."""
-    if not _is_first_process():
-        if "PL_GLOBAL_SEED" in environ:  # started by the first process, after it drew
-            return int(environ["PL_GLOBAL_SEED"])
-        raise UsageError("--seed_everything true: processes started from outside can't agree on one, so give a number")
+    if not _is_first_process() and "PL_GLOBAL_SEED" in environ:  # started by the first process, after it drew
+        return int(environ["PL_GLOBAL_SEED"])
+    if int(environ.get("WORLD_SIZE", 1)) > 1:
+        raise UsageError("--seed_everything true: processes started by torchrun can't agree on one, so give a number")
     seed = secrets.randbelow(2**32)
     print(f"Drew seed {seed}")
     return seed
