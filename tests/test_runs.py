@@ -1,6 +1,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from conftest import Kindling
+
 from kindling import runs
 
 
@@ -19,3 +21,8 @@ def test_the_newest_run_has_the_highest_number_and_other_folders_are_none() -> N
     assert [run.folder.name for run in runs.newest_first(logs)] == ["version_10", "version_2"]
     assert runs.claim(logs).folder.name == "version_11"
     assert [run.folder.name for run in runs.newest_first(logs, model="C")] == []
+
+
+def test_where_no_folder_can_be_made_a_line_says_so(kindling: Kindling) -> None:
+    Path("lightning_logs").write_text("a file")
+    assert "no run can be kept in lightning_logs (File exists)" in kindling.fails("fit", "--model", "SimpleNet")

@@ -82,17 +82,24 @@ class Checkpoint:
 
 
 def claim(logs: Path) -> Run:
-    """Make and return the next ``version_N``; two processes that ask at once get two."""
-    logs.mkdir(parents=True, exist_ok=True)
-    number = max((_number(f) for f in logs.iterdir()), default=-1) + 1
-    while True:
-        folder = logs / f"version_{number}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return Run(folder)
+    """Make and return the next ``version_N``; two processes that ask at once get two.
+
+    Raises:
+        RunError: The folder can't be made.
+    """
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        number = max((_number(f) for f in logs.iterdir()), default=-1) + 1
+        while True:
+            folder = logs / f"version_{number}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return Run(folder)
+    except OSError as error:
+        raise RunError(f"no run can be kept in {logs} ({error.strerror}): give --trainer.default_root_dir") from error
 
 
 def newest_first(logs: Path, model: str | None = None) -> Iterator[Run]:
