@@ -135,6 +135,7 @@ def test_runs_go_where_default_root_dir_says(fit: Fit, kindling: Kindling) -> No
         (("StepLR", "--lr_scheduler.step_size=1", "--lr_scheduler.gamma=0.5"), [0.01, 0.005, 0.0025]),
         (("null",), [0.01, 0.01, 0.01]),
         # one cycle over all 75 steps, as torch's own OneCycleLR says for steps 25, 50 and 75
+        (("OneCycleLR", "--lr_scheduler.max_lr=0.1"), [0.09944, 0.04626, 4e-7]),
         (("OneCycleLR", "--lr_scheduler.max_lr=0.1", "--lr_scheduler.total_steps=75"), [0.09944, 0.04626, 4e-7]),
         (("ReduceLROnPlateau", "--lr_scheduler.monitor=val/loss", "--lr_scheduler.patience=9"), [0.01, 0.01, 0.01]),
     ],

@@ -11,7 +11,11 @@ from test_fit import scalars
 from kindling.models import SimpleNet
 
 Fit = Callable[..., Path]
-SCHEDULE = ("--lr_scheduler=StepLR", "--lr_scheduler.step_size=1", "--lr_scheduler.gamma=0.7")
+SCHEDULES = [
+    (),  # the default: a plateau
+    ("--lr_scheduler=StepLR", "--lr_scheduler.step_size=1", "--lr_scheduler.gamma=0.7"),
+    ("--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1"),
+]
 
 
 def same_numbers(a: Path, b: Path) -> bool:
@@ -39,12 +43,13 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return stop_at
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_an_interrupted_run_goes_on_in_its_own_folder(
-    fit: Fit, kindling: Kindling, stop_at: Callable[[int], None]
+    fit: Fit, kindling: Kindling, stop_at: Callable[[int], None], schedule: tuple[str, ...]
 ) -> None:
-    unbroken = fit(*SCHEDULE, epochs=4)
+    unbroken = fit(*schedule, epochs=4)
     stop_at(60)  # in the third epoch of 25 steps
-    kindling("fit", "--model", "SimpleNet", *SCHEDULE, "--trainer.max_epochs", "4", code=130)
+    kindling("fit", "--model", "SimpleNet", *schedule, "--trainer.max_epochs", "4", code=130)
     assert "fit --ckpt_path last" in kindling.out
     broken = unbroken.with_name("version_1")
     assert [row["epoch"] for row in rows(broken / "metrics.csv")] == ["1", "2"]

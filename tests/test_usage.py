@@ -41,6 +41,8 @@ HEAVY = [
     ((*FIT, "--optimizer.lr", "abc"), "--optimizer.lr abc: should be float"),
     ((*FIT, "--optimizer", "SGD", "--optimizer.momntum", "0.9"), "--optimizer.momntum, did you mean momentum?"),
     ((*FIT, "--lr_scheduler", "StepLR"), "--lr_scheduler StepLR needs --lr_scheduler.step_size"),
+    ((*FIT, "--optimizer.lr=-1"), "--optimizer Adam: Invalid learning rate: -1"),
+    ((*FIT, "--optimizer=SGD", "--optimizer.momentum=-1"), "--optimizer SGD: Invalid momentum value: -1"),
     ((*FIT, "--test_after_fit", "maybe"), "--test_after_fit maybe: should be bool"),
     ((*FIT, "--trainer.accelerator", "abacus"), "--trainer: You selected an invalid accelerator name"),
     (("fit", "--model", "my.Model"), "--model my.Model: No module named 'my'"),

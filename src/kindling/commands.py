@@ -181,10 +181,14 @@ class KindlingCLI(LightningCLI):
             return
 
         def configure_optimizers(model: LightningModule) -> Any:
-            made = instantiate_class(model.parameters(), optimizer)
+            made = _make("--optimizer", model.parameters(), optimizer)
             if scheduler is None:
                 return made
-            made_scheduler = instantiate_class(made, scheduler)
+            if scheduler["class_path"].endswith(".OneCycleLR") and not scheduler["init_args"]["epochs"]:
+                scheduler["init_args"]["total_steps"] = (
+                    scheduler["init_args"]["total_steps"] or model.trainer.estimated_stepping_batches
+                )
+            made_scheduler = _make("--lr_scheduler", made, scheduler)
             schedule: dict[str, Any] = {"scheduler": made_scheduler}
             if isinstance(made_scheduler, ReduceLROnPlateau):
                 schedule["monitor"] = made_scheduler.monitor
@@ -349,6 +353,14 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", r".*Please add the following callbacks: \['BestAndLast'\]")
     # worker processes would copy what indexing in memory already has
     warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
+
+
+def _make(option: str, argument: Any, spec: Any) -> Any:
+    """The optimizer or scheduler that an option describes, whose own checks speak of that option."""
+    try:
+        return instantiate_class(argument, spec)
+    except ValueError as error:
+        raise UsageError(f"{option} {layers.class_name(spec)}: {error}") from error
 
 
 def _is_first_process() -> bool:
