@@ -92,6 +92,12 @@ def test_last_is_the_newest_run_that_has_epochs_to_go(
     assert len(rows(RUN / "metrics.csv")) == 3
 
 
+def test_one_cycle_can_not_be_made_longer(fit: Fit, kindling: Kindling) -> None:
+    fit(*SCHEDULES[-1])
+    kindling("fit", "--ckpt_path", "last", "--trainer.max_epochs", "4", code=2)
+    assert "--trainer.max_epochs: OneCycleLR spans its run from end to end" in kindling.err
+
+
 def test_a_run_folder_can_be_moved(fit: Fit, kindling: Kindling) -> None:
     moved = shutil.move(fit(), "moved")
     out = kindling("fit", "--ckpt_path", moved, "--trainer.max_epochs", "3")

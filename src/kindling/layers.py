@@ -74,7 +74,8 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
 def check_resumable(restored: Options, options: Options) -> None:
     """
     Raises:
-        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds.
+        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds, or the training is
+            to be longer than the scheduler can be.
     """
     for key in ("optimizer", "lr_scheduler"):
         then, now = restored.get(key) or {}, options[key] or {}
@@ -82,6 +83,12 @@ def check_resumable(restored: Options, options: Options) -> None:
             then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now)
         ):
             raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
+    if restored.get("lr_scheduler") and class_name(restored["lr_scheduler"]) == "OneCycleLR":
+        for limit in ("max_epochs", "max_steps"):
+            if restored["trainer"][limit] != options["trainer"][limit]:
+                raise UsageError(
+                    f"--trainer.{limit}: OneCycleLR spans its run from end to end: start a new, longer one"
+                )
 
 
 def differences(restored: Options, options: Options) -> list[str]:
