@@ -71,6 +71,18 @@ def test_files_that_are_no_options(kindling: Kindling) -> None:
         assert message in kindling.fails(*FIT, "-c", "wrong.yaml")
 
 
+def test_a_config_file_may_name_classes_as_they_are_typed(kindling: Kindling) -> None:
+    for content in (
+        "model: SimpleNet\ndata: SyntheticTabular\noptimizer: SGD",
+        "model: {class_path: SimpleNet, init_args: {hidden: 8}}\ndata: {class_path: SyntheticTabular}",
+    ):
+        Path("short.yaml").write_text(content)
+        assert "on SyntheticTabular" in kindling("fit", "-c", "short.yaml", "--trainer.max_epochs=1")
+    assert "SimpleNet, 42 parameters" in kindling.out
+    Path("short.yaml").write_text("model: {class_path: SimpelNet}")
+    assert "there is no model 'SimpelNet', did you mean SimpleNet?" in kindling.fails("fit", "-c", "short.yaml")
+
+
 def test_mistakes_help_and_list_need_no_torch() -> None:
     script = (
         "import sys; from kindling.cli import main\n"

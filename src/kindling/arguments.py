@@ -67,7 +67,8 @@ class Request:
         chosen = self.value(key)
         if isinstance(chosen, str) and chosen.startswith("{"):
             chosen = yaml.safe_load(chosen)
-        return chosen.get("class_path") if isinstance(chosen, dict) else chosen
+        path = chosen.get("class_path") if isinstance(chosen, dict) else chosen
+        return _full_name(Option(key, path)).value  # a name alone stands in a -c file, too
 
     def class_name(self, key: str) -> str:
         """Name of the network or dataset that will be used, the network's usual data included; empty if unknown."""

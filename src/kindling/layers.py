@@ -51,6 +51,8 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
     if model is None:
         raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
     model_class = import_class(model, "--model")
+    if chosen["data"] not in (None, "null"):
+        import_class(chosen["data"], "--data")  # the parser knows by its name alone only what is imported
     defaults: Options = {}
     if "data" not in restored and chosen["data"] is None:
         data = next((e.default_data for e in MODELS.values() if e.module == model.rpartition(".")[0]), None)
