@@ -1,7 +1,7 @@
 """What can be named on the command line, read off the source files.
 
 Importing torch takes seconds and a typing error should not, so names and signatures are looked up in the syntax trees
-of the files that define them, ours, Lightning's and torch's; nothing is imported.
+of the files that define them, ours, Lightning's and torch's; a class is imported when it is asked for.
 """
 
 import ast
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kindling.errors import UsageError
 from kindling.facts import SIZES
 
 
@@ -28,6 +29,19 @@ def load(entries: Mapping[str, Entry], name: str, package: str) -> Any:
     if name not in entries:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     return getattr(importlib.import_module(entries[name].module), name)
+
+
+def import_class(path: str, option: str) -> Any:
+    """The class at an import path, as given for ``option``.
+
+    Raises:
+        UsageError: There is no such class.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{option} {path}: {error}") from error
 
 
 def summary(entry: Entry, name: str) -> str:

@@ -1,6 +1,5 @@
 """Reading a checkpoint back: the file, and the network and data that it stands for."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from kindling import runs
+from kindling.catalog import import_class
 from kindling.errors import CheckpointError
 
 
@@ -60,6 +60,7 @@ def load(run: str | Path, which: str = "best") -> tuple[LightningModule, Lightni
     Raises:
         RunError: There is no such run or checkpoint.
         CheckpointError: The file can't be read, or was not written by this project.
+        UsageError: The network's or the data's class is not where it was.
     """
     folder = runs.Run(Path(run))
     inside = folder.best if which == "best" else folder.last
@@ -69,11 +70,6 @@ def load(run: str | Path, which: str = "best") -> tuple[LightningModule, Lightni
     config = read(file).get("config")
     if config is None:
         raise CheckpointError(f"{file} was not written by this project: call its own class's load_from_checkpoint")
-    model_class, data_class = (_class(config[key]["class_path"]) for key in ("model", "data"))
+    model_class, data_class = (import_class(config[key]["class_path"], key) for key in ("model", "data"))
     model = model_class.load_from_checkpoint(file, map_location="cpu", weights_only=True)
     return model.eval(), data_class(**config["data"].get("init_args", {}))
-
-
-def _class(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)

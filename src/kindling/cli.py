@@ -90,7 +90,8 @@ def _checkpoint(request: Request, program: str) -> runs.Checkpoint | None:
 def _list() -> None:
     print("Networks (--model)")
     for name, entry in MODELS.items():
-        print(f"  {name:18}{catalog.summary(entry, name)} Trains on {entry.default_data}.")
+        usual = f" Trains on {entry.default_data}." if entry.default_data else ""
+        print(f"  {name:18}{catalog.summary(entry, name)}{usual}")
     print("Datasets (--data)")
     for name, entry in DATA.items():
         print(f"  {name:18}{catalog.summary(entry, name)}")

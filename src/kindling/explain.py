@@ -2,12 +2,9 @@
 
 import inspect
 import re
-from importlib import import_module
-from typing import Any
 
 from kindling.arguments import OPTIONS
-from kindling.catalog import nearest
-from kindling.errors import UsageError
+from kindling.catalog import import_class, nearest
 from kindling.facts import SIZES
 
 
@@ -31,18 +28,6 @@ def explain(message: str) -> str:
     if key and wanted and given:
         return f"--{key} {given[1]}: should be {' or '.join(wanted).replace('NoneType', 'null')}"
     return message
-
-
-def import_class(path: str, option: str) -> Any:
-    """
-    Raises:
-        UsageError: There is no such class.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{option} {path}: {error}") from error
 
 
 def _options(class_path: str) -> list[str]:

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from kindling.arguments import CLASS_OPTIONS, Request
+from kindling.catalog import import_class
 from kindling.data import DATA
 from kindling.errors import RunError, UsageError
-from kindling.explain import import_class
 from kindling.models import MODELS
 from kindling.models.supervised import PLATEAU, SupervisedModule
 
