@@ -3,11 +3,14 @@
 import csv
 import gzip
 import hashlib
+import os
 import shutil
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ["TQDM_DISABLE"] = "1"  # as main does where there is no terminal, before anybody imports tqdm
 
 import numpy as np
 import pytest

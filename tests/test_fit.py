@@ -20,7 +20,7 @@ def scalars(run: Path) -> EventAccumulator:
 def test_the_first_command_trains_quietly_and_leaves_a_whole_run(kindling: Kindling) -> None:
     out = kindling("fit", "--model", "SimpleNet").splitlines()
     assert kindling.err == ""
-    assert out[0] == f"SimpleNet, 162 parameters, on SyntheticTabular, cpu, seed 42 -> {RUN}"
+    assert out[0] == f"SimpleNet, CrossEntropyLoss, 162 parameters, on SyntheticTabular, cpu, seed 42 -> {RUN}"
     assert [line[:11] for line in out[1:11]] == [f"epoch {n:2}/10" for n in range(1, 11)]
     assert out[11].startswith("Best epoch 8: val/loss 0.0")
     assert len(out) == 14
@@ -34,7 +34,7 @@ def test_the_first_command_trains_quietly_and_leaves_a_whole_run(kindling: Kindl
     table = rows(RUN / "metrics.csv")
     assert list(table[0]) == [
         *("epoch", "step", "lr", "epoch_time", "samples_per_second"),
-        *("train/loss", "train/acc", "val/loss", "val/acc"),
+        *("train/loss", "train/acc", "val/loss", "val/acc", "val/f1", "val/auroc"),
     ]
     assert [(row["epoch"], row["step"]) for row in table] == [(str(n), str(25 * n)) for n in range(1, 11)]
     assert float(table[0]["train/loss"]) > 0.4
@@ -108,7 +108,7 @@ def test_best_is_the_epoch_of_lowest_validation_loss_and_last_the_newest(fit: Fi
 def test_a_checkpoint_holds_the_options_the_sizes_and_the_class_names(run: Path) -> None:
     checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     assert checkpoint["hyper_parameters"] == {"in_features": 2, "hidden": 32, "num_outputs": 2}
-    assert checkpoint["class_names"] == ["not popular", "popular"]
+    assert checkpoint["facts"]["class_names"] == ("not popular", "popular")
     assert checkpoint["config"] == yaml.safe_load((run / "config.yaml").read_text())
 
 

@@ -90,6 +90,6 @@ def test_a_class_that_needs_data_says_so(kindling: Kindling) -> None:
         "from kindling.models import SimpleNet\nclass Wider(SimpleNet):\n    '''Wider.'''\n    default_lr = 0.02\n"
     )
     assert "there is no usual data for ours.Wider: add --data NAME" in kindling.fails("fit", "--model", "ours.Wider")
-    assert "Wider, 162 parameters" in kindling(
+    assert "Wider, CrossEntropyLoss, 162 parameters" in kindling(
         "fit", "--model", "ours.Wider", "--data", "SyntheticTabular", "--trainer.max_epochs", "1"
     )

@@ -1,8 +1,13 @@
+import json
+
 import pytest
 import torch
+from conftest import ROOT, RUN, Kindling, rows
+from sklearn import datasets
 
 from kindling.errors import DataError
-from kindling.models import MODELS, Net, NeuralNetwork, SimpleNet
+from kindling.facts import Facts
+from kindling.models import MODELS, Net, NeuralNetwork, SequentialNN, SimpleNet, SimpleNN, triplet_net
 
 
 def test_simple_net_is_the_tutorials() -> None:
@@ -32,13 +37,68 @@ def test_neural_network_has_the_widths_asked_for(widths: tuple[int, ...]) -> Non
 
 
 def test_probabilities_sum_to_one() -> None:
-    predicted = SimpleNet().predict_step((torch.randn(5, 2),))
+    net = SimpleNet()
+    net.learn(Facts(in_features=2, class_names=("a", "b")))
+    predicted = net.predict_step((torch.randn(5, 2),))
     assert predicted.sum(dim=1).tolist() == pytest.approx([1] * 5)
 
 
 def test_only_what_is_named_is_there() -> None:
     import kindling.models
 
-    assert set(MODELS) == {"SimpleNet", "Net", "NeuralNetwork"}
+    assert set(MODELS) == {"SimpleNet", "Net", "NeuralNetwork", "SimpleNN", "SequentialNN", "TripletNet"}
     with pytest.raises(AttributeError, match="has no attribute 'Nets'"):
         _ = kindling.models.Nets
+
+
+def test_simple_nn_and_the_sequential_network_are_the_tutorials() -> None:
+    assert [tuple(p.shape) for p in SimpleNN().parameters()] == [(2, 2), (2,), (1, 2), (1,)]
+    assert [tuple(p.shape) for p in SequentialNN().parameters()] == [(5, 10), (5,), (1, 5), (1,)]
+
+
+@pytest.mark.parametrize(("model", "loss"), [("SimpleNN", "MSELoss"), ("SequentialNN", "BCELoss")])
+def test_the_small_networks_learn_with_one_output(kindling: Kindling, model: str, loss: str) -> None:
+    kindling("fit", "--model", model, "--trainer.max_epochs=40", "--seed_everything=1", "--test_after_fit=true")
+    assert f"{model}, {loss}, " in kindling.out
+    assert json.loads((RUN / "test.json").read_text())["test/acc"] > 0.9
+
+
+def test_the_ten_columns_of_the_sequential_network(kindling: Kindling) -> None:
+    loaded = datasets.load_diabetes(as_frame=True)
+    high = (loaded.target > loaded.target.median()).map({True: "high", False: "low"})
+    loaded.data.assign(progress=high).to_csv("diabetes.csv", index=False)
+    table = ("--data=TabularCSV", "--data.path=diabetes.csv", "--data.target=progress")
+    for loss in ("BCELoss", "MSELoss"):
+        kindling("fit", "--model=SequentialNN", *table, f"--model.loss={loss}", "--trainer.max_epochs=30")
+        assert f"SequentialNN, {loss}, 61 parameters, on diabetes.csv (progress: 2 classes)" in kindling.out
+        kindling("test", "--ckpt_path=best")
+    for run in ("version_0", "version_1"):
+        assert json.loads((RUN.with_name(run) / "test.json").read_text())["test/acc"] > 0.65
+
+
+def test_a_recipe_of_fifty_steps(kindling: Kindling) -> None:
+    kindling("fit", "-c", str(ROOT / "configs/tutorial_simple_nn.yaml"))
+    table = rows(RUN / "metrics.csv")
+    assert (len(table), table[-1]["step"]) == (50, "50")
+    assert float(table[-1]["train/loss"]) < float(table[0]["train/loss"])
+
+
+def test_triplets_are_of_two_of_a_class_and_one_of_another() -> None:
+    y = torch.tensor([0, 0, 1, 1, 1, 2])
+    anchors, positives, negatives = triplet_net.draw(y)
+    assert anchors.tolist() == [0, 1, 2, 3, 4]  # the last has no other of its class
+    assert (anchors != positives).all()
+    assert torch.equal(y[anchors], y[positives])
+    assert (y[anchors] != y[negatives]).all()
+    assert len(triplet_net.draw(torch.tensor([1, 1]))[0]) == 0
+
+
+@pytest.mark.usefixtures("fashion")
+def test_embeddings_by_triplets(kindling: Kindling) -> None:
+    kindling("fit", "--model=TripletNet", "--data.val_size=40", "--data.batch_size=32", "--trainer.max_epochs=30")
+    kindling("test", "--ckpt_path=best")
+    assert json.loads((RUN / "test.json").read_text())["test/acc"] > 0.8
+    kindling("predict", "--ckpt_path=best")
+    table = rows(RUN / "predictions.csv")
+    assert sum(row["prediction"] == row["label"] for row in table) / len(table) > 0.8
+    assert sum(float(value) for key, value in table[0].items() if key.startswith("p(")) == pytest.approx(1, abs=1e-5)

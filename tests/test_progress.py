@@ -15,7 +15,8 @@ def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     parent, child = pty.openpty()
     termios.tcsetwinsize(parent, (24, 120))
     command = [sys.executable, script, "fit", "--model=SimpleNet", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=child, text=True) as process:
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=child, text=True, env=environment) as process:
         os.close(child)
         shown = b""
         while True:
@@ -29,6 +30,6 @@ def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     last = [line for line in drawn if "loss=" in line][-1]
     for part in ("epoch 1/1:", "/1250 [", "<", "batch/s", "loss=0.", "acc=0."):
         assert part in last
-    assert 5 < len(drawn) < 300  # not one a step
+    assert 5 < len(drawn) < 625  # far from one a step, also where the machine is busy
     assert "epoch 1/1  train/loss" in out
     assert "\r" not in out

@@ -20,7 +20,8 @@ COMMANDS = [
 ]
 CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what the data sets of the tests are too small for, or a test too short
-SHORTER = {"fit": ["--trainer.max_epochs=1"], "Net": ["--data.val_size=40"], "NeuralNetwork": ["--data.val_size=40"]}
+SMALL = ["--data.val_size=40"]
+SHORTER = {"fit": ["--trainer.max_epochs=1"], "Net": SMALL, "NeuralNetwork": SMALL, "TripletNet": SMALL}
 
 
 def test_all_commands_are_of_a_kind_that_is_tested() -> None:
@@ -30,7 +31,8 @@ def test_all_commands_are_of_a_kind_that_is_tested() -> None:
 
 
 def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path) -> None:
-    shutil.copytree(ROOT / "configs", "configs")
+    for folder in ("configs", "examples"):
+        shutil.copytree(ROOT / folder, folder)
     Path("photos").mkdir()
     Image.new("L", (99, 50), 200).save("photos/a.png")
     ran = 0
@@ -38,7 +40,7 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path)
         if words[0] != "python" or "ddp" in words:  # starts processes of its own: test_several_processes has it
             continue
         args = words[2:]
-        if args[0] == "fit" and "--help" not in args:
+        if args[0] == "fit" and not {"--help", "--data.help"} & {*args}:
             more_epochs = "--trainer.max_epochs" in args and "--ckpt_path" in args
             args += [option for word in args for option in SHORTER.get(word, []) if not (more_epochs and word == "fit")]
             if args[1:3] == ["--ckpt_path", "last"] and not more_epochs:
@@ -81,7 +83,7 @@ def test_a_network_and_a_dataset_are_one_file_and_one_line_each() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert "DeepNet, 4,482 parameters, on Rings" in result.stdout
+    assert "DeepNet, CrossEntropyLoss, 4,482 parameters, on Rings" in result.stdout
     assert (
         result.stderr == "kindling: error: --model DepNet: there is no model 'DepNet', did you mean DeepNet or Net?\n"
     )

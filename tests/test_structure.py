@@ -12,6 +12,9 @@ FLOORS = [  # top down; files of one floor may import each other
     {"models"},
     {"callbacks"},
     {"runs", "checkpoints"},
+    {"exported", "model_card"},
+    {"export"},
+    {"trainer"},
     {"arguments", "explain", "layers"},
     {"cli", "commands"},
 ]

@@ -12,10 +12,10 @@ LIGHT = [
     ((), "no command: type e.g. python scripts/main.py fit --model SimpleNet (--help shows more)"),
     (("fti", "--model", "SimpleNet"), "no command 'fti', did you mean fit?"),
     (("--model", "SimpleNet", "fit"), "--model comes after the command: fit --model SimpleNet ..."),
-    (("fit",), "fit needs a network: add --model NAME: there are SimpleNet, Net, NeuralNetwork"),
-    (("fit", "--model", "SimpelNet"), "there is no model 'SimpelNet', did you mean SimpleNet?"),
-    (("fit", "--model", "simplenet"), "did you mean SimpleNet?"),
-    (("fit", "--model", "Resnet50"), "there is no model 'Resnet50': there are SimpleNet, Net, NeuralNetwork"),
+    (("fit",), "fit needs a network: add --model NAME: there are SimpleNet, Net, NeuralNetwork, "),
+    (("fit", "--model", "SimpelNet"), "there is no model 'SimpelNet', did you mean SimpleNet or SimpleNN?"),
+    (("fit", "--model", "simplenet"), "did you mean SimpleNet or SimpleNN?"),
+    (("fit", "--model", "Resnet50"), "there is no model 'Resnet50': there are SimpleNet, Net, NeuralNetwork, "),
     ((*FIT, "--data", "FashonMNIST"), "there is no data 'FashonMNIST', did you mean FashionMNIST?"),
     ((*FIT, "--optimizer", "Adm"), "there is no optimizer 'Adm' in torch.optim, did you mean Adam or RAdam?"),
     ((*FIT, "--lr_scheduler", "StepLr"), "did you mean StepLR or MultiStepLR?"),
@@ -78,9 +78,11 @@ def test_a_config_file_may_name_classes_as_they_are_typed(kindling: Kindling) ->
     ):
         Path("short.yaml").write_text(content)
         assert "on SyntheticTabular" in kindling("fit", "-c", "short.yaml", "--trainer.max_epochs=1")
-    assert "SimpleNet, 42 parameters" in kindling.out
+    assert "SimpleNet, CrossEntropyLoss, 42 parameters" in kindling.out
     Path("short.yaml").write_text("model: {class_path: SimpelNet}")
-    assert "there is no model 'SimpelNet', did you mean SimpleNet?" in kindling.fails("fit", "-c", "short.yaml")
+    assert "there is no model 'SimpelNet', did you mean SimpleNet or SimpleNN?" in kindling.fails(
+        "fit", "-c", "short.yaml"
+    )
 
 
 def test_mistakes_help_and_list_need_no_torch() -> None:

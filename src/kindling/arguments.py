@@ -14,12 +14,18 @@ from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.models import MODELS
 
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "export", "lr_find")
 COMMANDS = (*TRAINER_COMMANDS, "list")
-CLASS_OPTIONS = ("model", "data", "optimizer", "lr_scheduler")
+CLASS_OPTIONS = ("model", "data", "loss", "optimizer", "lr_scheduler")
+# what a loss needs that no Kindling dataset has, so that --model.loss can't name it
+OTHER_LOSSES = {
+    **dict.fromkeys(("CosineEmbeddingLoss", "MarginRankingLoss"), "pairs"),
+    **dict.fromkeys(("TripletMarginLoss", "TripletMarginWithDistanceLoss"), "triplets"),
+    "CTCLoss": "sequences",
+}
 OPTIONS = (
     *("help", "config", "print_config", "seed_everything", "trainer", *CLASS_OPTIONS, "ckpt_path", "weights_only"),
-    *("verbose", "return_predictions", "test_after_fit"),
+    *("verbose", "return_predictions", "test_after_fit", "histograms", "format", "min_lr", "max_lr", "num_training"),
 )
 
 
@@ -120,24 +126,44 @@ def _split(rest: list[str]) -> Iterator[Option | str]:
             yield Option(name, None)
 
 
+def shown(key: str) -> str:
+    """A dotted key as it is typed."""
+    return f"model.{key}" if key.partition(".")[0] == "loss" else key
+
+
 def _full_name(option: Option) -> Option:
     """The option, a class that was given by its name alone replaced by its import path."""
     key, value = option
+    if key.startswith("model.loss"):  # said of the model, but no argument of its class: so every network has it
+        key = key.removeprefix("model.")
+        option = Option(key, value)
     kind = key.removesuffix(".help")
     if kind not in CLASS_OPTIONS or value in (None, "null") or "." in value or value.startswith("{"):
         return option
     if kind in ("model", "data"):
         entries = MODELS if kind == "model" else DATA
         known, package = {name: entry.module for name, entry in entries.items()}, ""
+    elif kind == "loss":
+        known, package = dict.fromkeys(catalog.losses(), "torch.nn"), "torch.nn"
+        if value in OTHER_LOSSES:
+            raise UsageError(
+                f"--model.loss {value} needs {OTHER_LOSSES[value]} of samples, so it takes a module of its own: "
+                "TripletNet (src/kindling/models/triplet_net.py) shows how"
+            )
     elif kind == "optimizer":
         known, package = dict.fromkeys(catalog.optimizers(), "torch.optim"), "torch.optim"
     else:
+        if value in ("SequentialLR", "ChainedScheduler"):
+            raise UsageError(
+                f"--lr_scheduler {value} is made of other schedulers, which no option can describe: "
+                "give the network a configure_optimizers method of its own"
+            )
         known, package = dict.fromkeys(catalog.lr_schedulers(), "torch.optim.lr_scheduler"), "torch.optim.lr_scheduler"
         known["ReduceLROnPlateau"] = "lightning.pytorch.cli"  # torch's, and the name of the metric that it watches
     if value not in known:
         where = f" in {package}" if package else ""
         hint = nearest(value, known) or f": there are {', '.join(known)}"
-        raise UsageError(f"--{key} {value}: there is no {kind} {value!r}{where}{hint}")
+        raise UsageError(f"--{shown(key)} {value}: there is no {kind} {value!r}{where}{hint}")
     return Option(key, f"{known[value]}.{value}")
 
 
@@ -171,6 +197,9 @@ def _read_config(path: str) -> dict[str, Any]:
         raise UsageError(f"-c {path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UsageError(f"-c {path} holds no options")
+    model = content.get("model")
+    if isinstance(model, dict) and "loss" in {*model, *(model.get("init_args") or {})}:
+        raise UsageError(f"-c {path}: the loss stands beside the model, not in it:  loss: NAME")
     return content
 
 

@@ -67,6 +67,14 @@ def lr_schedulers() -> list[str]:
     return _public_names("torch.optim.lr_scheduler", imported=False)
 
 
+def losses() -> list[str]:
+    """Losses of ``torch.nn`` that the networks can be trained by."""
+    for node in _tree(_file("kindling.models.objectives")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LOSSES":
+            return [ast.literal_eval(key) for key in getattr(node.value, "keys", ())]
+    raise LookupError("kindling.models.objectives defines no LOSSES")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` did you mean X?``, or an empty string where nothing known looks like ``name``."""
     by_folded = {k.casefold(): k for k in known}

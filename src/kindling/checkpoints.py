@@ -10,6 +10,8 @@ from torch import Tensor
 from kindling import runs
 from kindling.catalog import import_class
 from kindling.errors import CheckpointError
+from kindling.models import objectives
+from kindling.models.supervised import SupervisedModule
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -67,9 +69,21 @@ def load(run: str | Path, which: str = "best") -> tuple[LightningModule, Lightni
     file = runs.find(
         str(inside if Path(run).is_dir() else run), Path(runs.LOGS), resume=False, model=None, program="kindling"
     ).file
-    config = read(file).get("config")
+    content = read(file)
+    config = content.get("config")
     if config is None:
         raise CheckpointError(f"{file} was not written by this project: call its own class's load_from_checkpoint")
     model_class, data_class = (import_class(config[key]["class_path"], key) for key in ("model", "data"))
     model = model_class.load_from_checkpoint(file, map_location="cpu", weights_only=True)
-    return model.eval(), data_class(**config["data"].get("init_args", {}))
+    data = data_class(**config["data"].get("init_args", {}))
+    restore_data(data, content)
+    if isinstance(model, SupervisedModule) and config["loss"]:
+        model.learn(model.objective.facts, objectives.make(config["loss"]))
+    return model.eval(), data
+
+
+def restore_data(data: LightningDataModule, content: dict[str, Any]) -> None:
+    """Hand what the training found out about its data back, before the data is read or asked for facts."""
+    state = content.get(type(data).__qualname__)  # where Lightning keeps it
+    if state is not None:
+        data.load_state_dict(state)

@@ -1,6 +1,7 @@
 """The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``commands``."""
 
 import sys
+from os import environ
 from pathlib import Path
 
 from kindling import arguments, catalog, runs
@@ -16,6 +17,8 @@ Usage: {program} COMMAND [OPTIONS]
   test       score on the test set        test --ckpt_path best
   validate   score on the validation set  validate --ckpt_path best
   predict    write predictions.csv        predict --ckpt_path best
+  export     write files to use elsewhere export --ckpt_path best --format onnx
+  lr_find    suggest a learning rate      lr_find --model SimpleNet
   list       show the networks, datasets and recipes there are
 
 Options are typed, or kept in YAML files (-c FILE); what is typed wins.
@@ -44,6 +47,8 @@ def main(args: list[str] | None = None) -> int:
         The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error.
     """
     args = sys.argv[1:] if args is None else args
+    if not sys.stderr.isatty():
+        environ.setdefault("TQDM_DISABLE", "1")  # other people's bars; ours stays away by itself
     try:
         return _run(args)
     except KindlingError as error:
@@ -72,11 +77,14 @@ def _run(args: list[str]) -> int:
 def _checkpoint(request: Request, program: str) -> runs.Checkpoint | None:
     """The checkpoint that the command starts from; None for training from scratch."""
     wanted = request.value("ckpt_path")
+    fresh = request.command in ("fit", "lr_find")
+    if request.command == "lr_find" and wanted is not None:
+        raise UsageError("lr_find starts from new weights: leave out --ckpt_path")
     if wanted is None:
-        if request.command != "fit":
+        if not fresh:
             raise RunError(f"{request.command} needs a trained network: add --ckpt_path best (or last, a run, a file)")
         if not request.has("model"):
-            raise UsageError(f"fit needs a network: add --model NAME: there are {', '.join(MODELS)}")
+            raise UsageError(f"{request.command} needs a network: add --model NAME: there are {', '.join(MODELS)}")
         return None
     resume = request.command == "fit"
     logs = Path(request.value("trainer.default_root_dir") or "") / runs.LOGS

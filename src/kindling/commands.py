@@ -9,12 +9,14 @@ import warnings
 from os import environ
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
+import torch
 import yaml
 from jsonargparse import Namespace
+from jsonargparse.typing import register_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import (
     LightningArgumentParser,
     LightningCLI,
@@ -24,14 +26,19 @@ from lightning.pytorch.cli import (
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from kindling import checkpoints, layers, runs
 from kindling.arguments import TRAINER_COMMANDS, Request
+from kindling.callbacks.after_epoch import short
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
+from kindling.callbacks.graph import Graph
+from kindling.callbacks.histograms import Histograms
 from kindling.callbacks.optimizer_options import OptimizerOptions
+from kindling.callbacks.outcome import Outcome
 from kindling.callbacks.predictions import Predictions
 from kindling.callbacks.progress import Progress
 from kindling.callbacks.record import Record
@@ -39,10 +46,23 @@ from kindling.callbacks.reseed import Reseed
 from kindling.callbacks.results import Results
 from kindling.errors import DataError, RunError, UsageError
 from kindling.explain import explain
-from kindling.facts import SIZES
+from kindling.facts import SIZES, Facts
+from kindling.models import objectives
+from kindling.models.objectives import Objective
+from kindling.models.supervised import SupervisedModule
+from kindling.trainer import Trainer
 
 DEFAULT_SEED = 42
-SAVED = ("seed_everything", "trainer", "model", "data", "optimizer", "lr_scheduler")  # what makes a run what it is
+register_type(Tensor, Tensor.tolist, torch.tensor)  # class weights, typed as a list
+SAVED = (
+    "seed_everything",
+    "trainer",
+    "model",
+    "loss",
+    "data",
+    "optimizer",
+    "lr_scheduler",
+)  # what makes a run what it is
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
 
 
@@ -73,6 +93,8 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
 class KindlingCLI(LightningCLI):
     """LightningCLI with our defaults, whose checkpoints bring their run's options back."""
 
+    trainer: Trainer
+
     def __init__(self, request: Request, checkpoint: runs.Checkpoint | None, program: str) -> None:
         self.request = request
         self.checkpoint = checkpoint
@@ -81,6 +103,7 @@ class KindlingCLI(LightningCLI):
         self.command_parsers: dict[str, LightningArgumentParser] = {}
         parser_options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
+            trainer_class=Trainer,
             save_config_callback=None,  # fit writes config.yaml: Lightning's callback refuses to go on in a folder
             trainer_defaults={"log_every_n_steps": 1, "enable_model_summary": False},
             seed_everything_default=DEFAULT_SEED,
@@ -91,11 +114,16 @@ class KindlingCLI(LightningCLI):
 
     # Parsing
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return LightningCLI.subcommands() | {name: {"model", "datamodule"} for name in ("export", "lr_find")}
+
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
         # the data comes first: it is made first, and the network asks it for sizes
         parser.add_subclass_arguments(LightningDataModule, "data", required=False, fail_untyped=False)
+        parser.add_subclass_arguments(nn.Module, "loss", required=False, fail_untyped=False)
         parser.add_subclass_arguments(LightningModule, "model", skip=set(SIZES), required=False, fail_untyped=False)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -107,14 +135,19 @@ class KindlingCLI(LightningCLI):
             parser.add_argument(
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
             )
+            parser.add_argument(
+                "--histograms", type=bool, default=False, help="Show the weights' distributions in TensorBoard."
+            )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         request = self.request
         restored = layers.of_run(self.content.get("config", {}), request)
         self.config = parser.parse_args([request.command, *layers.command_line(request, restored), *request.stray])
         section = self.config[request.command]
-        section["ckpt_path"] = None  # Lightning would take the network's options from that file, and let them win
-        section["weights_only"] = True if section["weights_only"] is None else section["weights_only"]
+        if "ckpt_path" in section:
+            section["ckpt_path"] = None  # Lightning would take the network's options from that file, and let them win
+        if section.get("weights_only", False) is None:
+            section["weights_only"] = True
         if section["seed_everything"] is True:
             section["seed_everything"] = _draw_seed()
         options = yaml.safe_load(parser.dump(self.config, skip_unset=False))[request.command]
@@ -157,19 +190,36 @@ class KindlingCLI(LightningCLI):
 
     def _make_data(self, data_class: type[LightningDataModule], *args: Any, **options: Any) -> LightningDataModule:
         self.datamodule = data_class(*args, **options)
+        checkpoints.restore_data(self.datamodule, self.content)
         return self.datamodule
 
     def _make_model(self, model_class: type[LightningModule], *args: Any, **options: Any) -> LightningModule:
-        facts = getattr(self.datamodule, "facts", None)
-        if facts is not None:
-            for size in SIZES & inspect.signature(model_class).parameters.keys():
-                options[size] = getattr(facts, size)
-                if options[size] is None:
-                    data = type(self.datamodule).__name__
-                    raise DataError(
-                        f"{model_class.__name__} does not fit {data}, which has no {size}: see the list command"
-                    )
-        return model_class(*args, **options)
+        facts, loss = getattr(self.datamodule, "facts", None), objectives.make(self.options["loss"])
+        if not issubclass(model_class, SupervisedModule):
+            if loss is not None:
+                raise UsageError(f"--model.loss: {model_class.__name__} has a loss of its own")
+            if facts is not None:
+                options |= self._sizes(model_class, facts, num_outputs=len(facts.class_names) or 1)
+            return model_class(*args, **options)
+        if facts is None:
+            data = type(self.datamodule).__name__ if self.datamodule else "no data"
+            raise DataError(f"{model_class.__name__} can't be trained on {data}, which states no facts")
+        num_outputs = Objective(loss, facts, model_class.default_loss).num_outputs
+        model = model_class(*args, **options, **self._sizes(model_class, facts, num_outputs))
+        model.learn(facts, loss)
+        return model
+
+    def _sizes(self, model_class: type[LightningModule], facts: Facts, num_outputs: int) -> dict[str, int]:
+        """Those that the network asks for."""
+        known = {"num_outputs": num_outputs} | {size: getattr(facts, size) for size in SIZES if hasattr(facts, size)}
+        asked = SIZES & inspect.signature(model_class).parameters.keys()
+        for size in asked:
+            if known[size] is None:
+                data = type(self.datamodule).__name__
+                raise DataError(
+                    f"{model_class.__name__} does not fit {data}, which has no {size}: see the list command"
+                )
+        return {size: known[size] for size in asked}
 
     def _bind_optimizer(self) -> None:
         """Let the network be trained as the options say, if they say anything."""
@@ -182,6 +232,11 @@ class KindlingCLI(LightningCLI):
 
         def configure_optimizers(model: LightningModule) -> Any:
             made = _make("--optimizer", model.parameters(), optimizer)
+            if isinstance(made, SparseAdam) and not any(getattr(part, "sparse", False) for part in model.modules()):
+                raise UsageError(
+                    "--optimizer SparseAdam needs sparse gradients, as embeddings with sparse=True give them, and "
+                    f"{type(model).__name__} has none: choose Adam"
+                )
             if scheduler is None:
                 return made
             if scheduler["class_path"].endswith(".OneCycleLR") and not scheduler["init_args"]["epochs"]:
@@ -203,7 +258,9 @@ class KindlingCLI(LightningCLI):
         options = self.config[self.request.command]["trainer"]
         self.run = self._run_folder(options)
         callbacks: list[Callback] = [Reseed()]
-        if options["enable_progress_bar"] is not False:
+        if self.request.command in ("export", "lr_find"):
+            kwargs |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        elif options["enable_progress_bar"] is not False:
             callbacks.append(Progress())
         if self.run is not None:
             callbacks += self._run_callbacks(self.run, options)
@@ -216,7 +273,7 @@ class KindlingCLI(LightningCLI):
                 kwargs["logger"] = RunLogger(folder.parent, name="", version=folder.name, purge_step=purge)
         self.trainer_defaults["callbacks"] = callbacks
         try:
-            return super().instantiate_trainer(**kwargs)
+            return cast(Trainer, super().instantiate_trainer(**kwargs))
         except (MisconfigurationException, ValueError) as error:
             self._discard_run()
             raise UsageError(f"--trainer: {error}") from error
@@ -227,8 +284,8 @@ class KindlingCLI(LightningCLI):
         return self.request.command == "fit" and self.checkpoint is not None and self.checkpoint.is_last
 
     def _run_folder(self, options: Namespace) -> runs.Run | None:
-        if options["fast_dev_run"]:
-            return None  # keeps nothing
+        if options["fast_dev_run"] or self.request.command in ("export", "lr_find"):
+            return None  # keeps nothing, or knows where
         if self.checkpoint and (self.request.command != "fit" or self.resumes):
             return self.checkpoint.run
         logs = Path(options["default_root_dir"] or "") / runs.LOGS
@@ -238,11 +295,13 @@ class KindlingCLI(LightningCLI):
     def _run_callbacks(self, run: runs.Run, options: Namespace) -> list[Callback]:
         if self.request.command == "predict":
             return [Predictions(run.folder)]
-        callbacks: list[Callback] = [Results(run.folder)]
+        callbacks: list[Callback] = [Results(run.folder), Outcome(run.folder)]
         if self.request.command == "fit":
             shown = layers.flat({key: value for key, value in self.options.items() if key != "trainer"})
             shown = {key: value for key, value in shown.items() if value != "null"}
-            callbacks += [Record(run.folder, options["log_every_n_steps"], shown), Curves(run.folder)]
+            callbacks += [Record(run.folder, options["log_every_n_steps"], shown), Curves(run.folder), Graph()]
+            if self.config["fit"]["histograms"]:
+                callbacks.append(Histograms())
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", "val/loss")
                 callbacks.append(BestAndLast(run.folder, monitor, self.options))
@@ -259,7 +318,9 @@ class KindlingCLI(LightningCLI):
 
     # Running
 
-    def fit(self, model: LightningModule, test_after_fit: bool = False, **kwargs: Any) -> None:
+    def fit(
+        self, model: LightningModule, test_after_fit: bool = False, histograms: bool = False, **kwargs: Any
+    ) -> None:
         """Train; LightningCLI calls this in place of ``Trainer.fit``."""
         run, trainer = self.run, self.trainer
         if run is not None and trainer.is_global_zero:
@@ -292,7 +353,13 @@ class KindlingCLI(LightningCLI):
     def before_test(self) -> None:
         self._announce()
 
-    before_validate = before_predict = before_test
+    before_validate = before_predict = before_export = before_lr_find = before_test
+
+    def lr_find(self, model: LightningModule, **kwargs: Any) -> None:
+        found, picture = self.trainer.lr_find(model, **kwargs)
+        picture = picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture
+        self._print(f"Learning rate {found:.2g}, where the loss falls fastest -> {picture}")
+        self._print(f"Next: {self.program} fit --model {type(model).__name__} --optimizer.lr {found:.2g}")
 
     def _announce(self) -> None:
         """Say what is about to happen, with which weights and where."""
@@ -303,22 +370,26 @@ class KindlingCLI(LightningCLI):
                 "test": "Testing",
                 "validate": "Validating",
                 "predict": "Predicting with",
+                "export": "Exporting",
             }
             done = f"epoch {self.content.get('epoch')}"
             self._print(f"{verb[self.request.command]} {self.checkpoint.file} ({model}, {done})")
             if self.request.command != "fit":
                 return
         count = sum(p.numel() for p in self.model.parameters())
-        data = type(self.datamodule).__name__ if self.datamodule else "its own data"
+        data = getattr(self.datamodule, "title", type(self.datamodule).__name__) if self.datamodule else "its own data"
+        if isinstance(self.model, SupervisedModule):
+            model += f", {self.model.objective.name}"
         device = self.trainer.strategy.root_device
         seed = self.options["seed_everything"]
-        where = self.run.folder if self.run else "nowhere (fast_dev_run)"
-        self._print(f"{model}, {count:,} parameters, on {data}, {device}, seed {seed} -> {where}")
+        where = f" -> {self.run.folder}" if self.run else ""
+        where = " -> nowhere (fast_dev_run)" if self.options["trainer"]["fast_dev_run"] else where
+        self._print(f"{model}, {count:,} parameters, on {data}, {device}, seed {seed}{where}")
 
     def _summarize(self, run: runs.Run) -> None:
         keeper = BestAndLast.of(self.trainer)
         if keeper and keeper.best:
-            scores = "  ".join(f"{k} {v:.4f}" for k, v in keeper.best.items() if k.startswith("val/"))
+            scores = "  ".join(f"{k} {short(v)}" for k, v in keeper.best.items() if k.startswith("val/"))
             self._print(f"Best epoch {keeper.best['epoch']}: {scores}")
         elif keeper:
             self._print(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")

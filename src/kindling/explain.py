@@ -3,14 +3,14 @@
 import inspect
 import re
 
-from kindling.arguments import OPTIONS
+from kindling.arguments import OPTIONS, shown
 from kindling.catalog import import_class, nearest
 from kindling.facts import SIZES
 
 
 def explain(message: str) -> str:
     """The one line; the message itself, where it is of no known kind."""
-    key = ".".join(re.findall(r'[Kk]ey "([^"]+)"', message))
+    key = shown(".".join(re.findall(r'[Kk]ey "([^"]+)"', message)))
     owner = re.search(r"given class_path '([^']+)'", message)
     if unknown := re.search(r"[Oo]ption '([^']+)'", message):
         hint = nearest(unknown[1], _options(owner[1]) if owner else OPTIONS)
@@ -22,6 +22,10 @@ def explain(message: str) -> str:
         return f"--{key} {name} needs {', '.join(f'--{key}.{m}' for m in missing[1].split(', '))}"
     types = re.findall(r"Expected an? (<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.+)\])", message)
     wanted = dict.fromkeys(name or literals for _, name, literals in types)
+    if length := re.search(r"Expected a tuple with (\d+) elements", message):
+        wanted[f"{length[1]} values"] = None
+    if "Not of type Tensor" in message:
+        wanted["a list of numbers"] = None
     if owner:
         wanted.pop("NoneType", None)  # that would be instead of the whole class
     given = re.search(r"(?:Got value|Given value): (.+)", message)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from kindling.arguments import CLASS_OPTIONS, Request
+from kindling.arguments import CLASS_OPTIONS, Request, shown
 from kindling.catalog import import_class
 from kindling.data import DATA
 from kindling.errors import RunError, UsageError
@@ -20,7 +20,7 @@ def of_run(config: Options, request: Request) -> Options:
     Raises:
         RunError: The checkpoint is of another network than the one asked for.
     """
-    kept = config if request.command == "fit" else {k: v for k, v in config.items() if k in ("model", "data")}
+    kept = config if request.command == "fit" else {k: v for k, v in config.items() if k in ("model", "data", "loss")}
     chosen = request.class_path("model")
     if chosen and kept and kept["model"]["class_path"] != chosen:
         raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
@@ -60,6 +60,19 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
             defaults["data"] = f"{DATA[data].module}.{data}"
         elif issubclass(model_class, SupervisedModule):
             raise UsageError(f"there is no usual data for {model}: add --data NAME")
+    epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS
+    filled = {  # what is required, or of little use as torch has it
+        ("loss", "KLDivLoss", "reduction"): "batchmean",  # the divergence; torch's mean is a fraction of it
+        ("optimizer", "LBFGS", "line_search_fn"): "strong_wolfe",  # diverges without, on batches
+        ("lr_scheduler", "CosineAnnealingLR", "T_max"): epochs,
+        ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
+        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): getattr(model_class, "monitor", "val/loss"),
+    }
+    for (kind, name, option), value in filled.items():
+        if class_name({"class_path": chosen[kind]}) == name and not request.has(
+            f"{kind}.{option}", f"{kind}.init_args.{option}"
+        ):
+            defaults |= {kind: chosen[kind], f"{kind}.{option}": value}
     usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
     if usual and not restored.get("optimizer") and chosen["optimizer"] is None:
         defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
@@ -85,11 +98,12 @@ def check_resumable(restored: Options, options: Options) -> None:
             then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now)
         ):
             raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
-    if restored.get("lr_scheduler") and class_name(restored["lr_scheduler"]) == "OneCycleLR":
+    scheduler = class_name(restored["lr_scheduler"]) if restored.get("lr_scheduler") else ""
+    if scheduler in ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR"):
         for limit in ("max_epochs", "max_steps"):
             if restored["trainer"][limit] != options["trainer"][limit]:
                 raise UsageError(
-                    f"--trainer.{limit}: OneCycleLR spans its run from end to end: start a new, longer one"
+                    f"--trainer.{limit}: {scheduler} spans its run from end to end: start a new, longer one"
                 )
 
 
@@ -97,7 +111,7 @@ def differences(restored: Options, options: Options) -> list[str]:
     """A line for each option that isn't what the checkpoint's run had."""
     then, now = flat(restored), flat({key: options[key] for key in restored})
     return [
-        f"--{key} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
+        f"--{shown(key)} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
         for key in [*now, *(k for k in then if k not in now)]
         if then.get(key) != now.get(key)
     ]

@@ -143,13 +143,18 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
             raise RunError(f"--ckpt_path {wanted}: there is no {file}")
     file = Path(wanted)
     if file.is_file():
-        run = Run(file.parent.parent)
-        inside = file.parent.name == "checkpoints" and run.config_file.is_file()
-        return Checkpoint(file, run if inside else Run(file.with_suffix("")))
+        return at(file)
     there = ", ".join(run.folder.name for run in newest_first(logs)) or "none"
     raise RunError(
         f"--ckpt_path {wanted}: no such file or run; give best, last, a file, or a run (under {logs}: {there})"
     )
+
+
+def at(file: Path) -> Checkpoint:
+    """A checkpoint file with the run that it lies in; one that lies elsewhere gets a folder of its own name."""
+    run = Run(file.parent.parent)
+    inside = file.parent.name == "checkpoints" and run.config_file.is_file()
+    return Checkpoint(file, run if inside else Run(file.with_suffix("")))
 
 
 def find_unfinished(

@@ -72,6 +72,11 @@ class AfterEpoch(Callback, ABC):
         self.after_epoch(trainer, pl_module, row)
 
 
+def short(value: float) -> str:
+    """A score as lines on the screen show it."""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
 def loss_of(outputs: Any) -> Tensor | None:
     """The loss in what ``training_step`` returned, detached; None where the step was skipped."""
     loss = outputs.get("loss") if isinstance(outputs, dict) else outputs

@@ -1,11 +1,23 @@
 """The picture of a run: ``curves.png``."""
 
 import csv
+import math
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-COLORS = {"train": "#0072B2", "val": "#D55E00"}  # Okabe and Ito's blue and vermilion, told apart by everyone
+from kindling.callbacks import drawing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STAGES = {"train": ("training", drawing.BLUE), "val": ("validation", drawing.VERMILION)}
+NAMES = {"acc": "accuracy", "f1": "F1", "auroc": "AUROC", "mae": "mean absolute error", "rmse": "RMSE", "r2": "R²"}
+PER_ROW = 3
+
+Points = list[tuple[int, float]]  # epoch and value
 
 
 class Curves(Callback):
@@ -19,37 +31,44 @@ class Curves(Callback):
         self.folder = folder
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            draw(
-                self.folder / "metrics.csv",
-                self.folder / "curves.png",
-                title=f"{type(pl_module).__name__}, {self.folder}",
-            )
+        if not trainer.is_global_zero:
+            return
+        panels = read(self.folder / "metrics.csv")
+        if panels:
+            picture = partial(draw, panels, f"{type(pl_module).__name__}, {self.folder}")
+            drawing.publish(trainer, self.folder / "curves.png", "run/curves", trainer.global_step, picture)
 
 
-def draw(table: Path, picture: Path, title: str) -> None:
-    """One panel per metric, training and validation in each; nothing where the table holds no epoch yet."""
-    from matplotlib.figure import Figure  # half a second that only a finished run pays
-    from matplotlib.ticker import MaxNLocator
-
+def read(table: Path) -> dict[str, dict[str, Points]]:
+    """Metric to stage to points; nothing where the table is not there, or holds no epoch yet."""
     if not table.is_file():
-        return
+        return {}
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    columns = [name for name in (rows[0] if rows else {}) if name.partition("/")[0] in COLORS]
-    metrics = list(dict.fromkeys(name.partition("/")[2] for name in columns))
-    if not metrics:
-        return
-    figure = Figure(figsize=(5 * len(metrics), 3.6), layout="constrained")
-    figure.suptitle(title)
-    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
-        for stage, label in (("train", "training"), ("val", "validation")):
-            points = [(int(r["epoch"]), float(r[f"{stage}/{metric}"])) for r in rows if r.get(f"{stage}/{metric}")]
-            if points:
-                axes.plot(*zip(*points, strict=True), color=COLORS[stage], marker="o", markersize=3, label=label)
-        axes.set(xlabel="epoch", ylabel={"acc": "accuracy"}.get(metric, metric))
+    panels: dict[str, dict[str, Points]] = {}
+    for column in rows[0] if rows else []:
+        stage, _, metric = column.partition("/")
+        if stage in STAGES and (points := [(int(r["epoch"]), float(r[column])) for r in rows if r[column]]):
+            panels.setdefault(metric, {})[stage] = points
+    return panels
+
+
+def draw(panels: dict[str, dict[str, Points]], title: str) -> "Figure":
+    """One panel per metric, training and validation in each."""
+    from matplotlib.ticker import MaxNLocator
+
+    height = math.ceil(len(panels) / PER_ROW)
+    width = math.ceil(len(panels) / height)
+    figure = drawing.figure(4 * width, 2.8 * height + 0.4, title)
+    grid = figure.subplots(height, width, squeeze=False).flat
+    for (metric, stages), axes in zip(panels.items(), grid, strict=False):
+        for stage, points in stages.items():
+            label, color = STAGES[stage]
+            axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, label=label)
+        axes.set(xlabel="epoch", ylabel=NAMES.get(metric, metric))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-    figure.savefig(picture, dpi=120)
+        axes.grid(True)
+        axes.legend()
+    for axes in grid:
+        axes.remove()
+    return figure

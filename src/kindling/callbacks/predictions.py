@@ -13,11 +13,11 @@ from torch import Tensor
 
 from kindling.errors import UsageError
 
-SHOWN_ROWS, SHOWN_CLASSES = 10, 4
+SHOWN_ROWS, SHOWN_COLUMNS, SHOWN_CLASSES = 10, 5, 4
 
 
 class Predictions(BasePredictionWriter):
-    """Gathers the predicted probabilities from all processes, in the order of the data, and writes them.
+    """Gathers the predictions from all processes, in the order of the data, and writes them.
 
     Args:
         folder: The run's folder.
@@ -39,7 +39,7 @@ class Predictions(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         if not isinstance(prediction, Tensor) or prediction.ndim != 2:
-            raise UsageError(f"{type(pl_module).__name__}.predict_step must return one tensor (B, K) of probabilities")
+            raise UsageError(f"{type(pl_module).__name__}.predict_step must return one tensor (B, K)")
         if batch_indices is None:
             raise RuntimeError("Lightning did not tell which samples a batch holds")
         self._parts.append((list(batch_indices), prediction.float().cpu()))
@@ -53,22 +53,30 @@ class Predictions(BasePredictionWriter):
         if not trainer.is_global_zero or not parts:
             return
         indices = torch.tensor([i for part, _ in parts for i in part])
-        probabilities = torch.cat([p for _, p in parts])[indices.argsort()]  # (N, K)
-        self._write(trainer, pl_module, indices.sort().values.tolist(), probabilities)
+        predictions = torch.cat([p for _, p in parts])[indices.argsort()]  # (N, K)
+        self._write(trainer, pl_module, indices.sort().values.tolist(), predictions)
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule, rows: list[int], probabilities: Tensor) -> None:
-        describe = getattr(trainer.datamodule, "predict_columns", dict)  # type: ignore[attr-defined]
-        columns = {name: [values[i] for i in rows] for name, values in describe().items()}
-        names = getattr(pl_module, "class_names", ()) or [str(k) for k in range(probabilities.shape[1])]
-        columns["prediction"] = [names[k] for k in probabilities.argmax(dim=1)]
-        shown = dict(columns)
-        if len(names) > SHOWN_CLASSES:
-            shown["probability"] = [f"{p:.4f}" for p in probabilities.max(dim=1).values]
-        for k, name in enumerate(names):
-            column = probabilities[:, k].tolist()
-            columns[f"p({name})"] = column
-            if len(names) <= SHOWN_CLASSES:
-                shown[f"p({name})"] = [f"{p:.4f}" for p in column]
+    def _write(self, trainer: Trainer, pl_module: LightningModule, rows: list[int], predictions: Tensor) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        described = data.describe(data.predict_set) if hasattr(data, "describe") else {}
+        columns = {name: [values[i] for i in rows] for name, values in described.items()}
+        shown = dict(list(columns.items())[:SHOWN_COLUMNS])
+        facts = getattr(pl_module, "facts", None)
+        names = facts.class_names if facts else getattr(getattr(data, "facts", None), "class_names", ())
+        if facts is not None and not names:
+            numbers = dict(zip(("prediction", "std"), predictions.T.tolist(), strict=False))
+            columns |= numbers
+            shown |= numbers
+        else:
+            if len(names) != predictions.shape[1]:
+                names = [str(k) for k in range(predictions.shape[1])]
+            columns["prediction"] = shown["prediction"] = [names[k] for k in predictions.argmax(dim=1)]
+            if len(names) > SHOWN_CLASSES:
+                shown["probability"] = [f"{p:.4f}" for p in predictions.max(dim=1).values]
+            for name, column in zip(names, predictions.T.tolist(), strict=True):
+                columns[f"p({name})"] = column
+                if len(names) <= SHOWN_CLASSES:
+                    shown[f"p({name})"] = [f"{p:.4f}" for p in column]
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_suffix(".part")
         with part.open("w", newline="", encoding="utf-8") as file:
@@ -91,4 +99,4 @@ def _table(columns: dict[str, list[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from torch import Tensor
 from tqdm import tqdm
 
-from kindling.callbacks.after_epoch import AfterEpoch, Row, loss_of
+from kindling.callbacks.after_epoch import AfterEpoch, Row, loss_of, short
 
 REDRAW = 0.1  # seconds; reading the loss off a GPU more often would stall it
 
@@ -31,7 +31,9 @@ class Progress(AfterEpoch, ProgressBar):
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         if not (self._shown and trainer.is_global_zero):
             return
-        scores = "".join(f"  {k} {v:.4f}" for k, v in row.items() if "/" in k)
+        both = {f"val/{k.partition('/')[2]}" for k in row if k.startswith("train/")}  # the rest is in metrics.csv
+        shown = {k: v for k, v in row.items() if k.startswith("train/") or k in both or not (both & row.keys())}
+        scores = "".join(f"  {k} {short(v)}" for k, v in shown.items() if "/" in k)
         speed = f"{row['epoch_time']:.1f} s  {row['samples_per_second']:,.0f} samples/s"
         print(f"epoch {_of(int(row['epoch']), trainer.max_epochs)}{scores}  {speed}", flush=True)
 
@@ -46,12 +48,12 @@ class Progress(AfterEpoch, ProgressBar):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._bar is None:
             return
-        accuracy = outputs.get("acc") if isinstance(outputs, dict) else None
-        for name, value in (("loss", loss_of(outputs)), ("acc", accuracy)):
+        shown = {k: v for k, v in outputs.items() if _is_scalar(v)} if isinstance(outputs, dict) else {}
+        for name, value in {**shown, "loss": loss_of(outputs)}.items():
             if value is not None:
-                self._sums[name] = self._sums.get(name, 0) + value
+                self._sums[name] = self._sums.get(name, 0) + value.detach()
         if self._advance(batch_idx):
-            means = {name: f"{float(total) / (batch_idx + 1):.4f}" for name, total in self._sums.items()}
+            means = {name: short(float(total) / (batch_idx + 1)) for name, total in self._sums.items()}
             self._bar.set_postfix(means, refresh=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -114,6 +116,10 @@ class Progress(AfterEpoch, ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 0
 
 
 def _of(epoch: int, epochs: int | None) -> str:

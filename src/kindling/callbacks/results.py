@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from kindling.callbacks.after_epoch import short
+
 
 class Results(Callback):
     """Writes the scores of ``test`` and ``validate`` into the folder of the run that was scored.
@@ -37,4 +39,4 @@ class Results(Callback):
         file = self.folder / f"{command}.json"
         content = {"checkpoint": str(trainer.ckpt_path), **self.trained, **scores}
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        print("  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  -> {file}")
+        print("  ".join(f"{name} {short(value)}" for name, value in scores.items()) + f"  -> {file}")

@@ -7,6 +7,7 @@ from kindling.catalog import Entry, load
 DATA = {
     "SyntheticTabular": Entry("kindling.data.synthetic_tabular"),
     "FashionMNIST": Entry("kindling.data.fashion_mnist"),
+    "TabularCSV": Entry("kindling.data.tabular_csv"),
 }
 
 

@@ -55,7 +55,6 @@ class FashionMNIST(Recipe):
     def facts(self) -> Facts:
         return Facts(
             in_features=28 * 28,
-            num_outputs=10,
             class_names=tuple(datasets.FashionMNIST.classes),
             in_channels=1,
             image_size=28,
@@ -108,11 +107,11 @@ class FashionMNIST(Recipe):
     def normalize(self, x: Tensor) -> Tensor:
         return (x.float() / 255 - MEAN) / STD
 
-    def predict_columns(self) -> dict[str, Sequence[object]]:
-        if self.files:
+    def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
+        _, *labels = samples.tensors
+        if not labels:
             return {"image": [str(f) for f in self.files]}
-        labels = self.predict_set.tensors[1]
-        return {"image": range(len(labels)), "label": [self.facts.class_names[i] for i in labels]}
+        return {"image": range(len(samples)), "label": [self.facts.class_names[i] for i in labels[0]]}
 
 
 def _matches(archive: Path) -> bool:

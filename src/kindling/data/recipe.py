@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from kindling.errors import UsageError
 from kindling.facts import Facts
 
-Batch = tuple[Tensor, ...]  # inputs (B, ...) float32 or uint8, then labels (B,) int64 where they are known
+# Inputs (B, ...) float32 or uint8, then where they are known the targets (B,): labels int64, or numbers float32
+Batch = tuple[Tensor, ...]
 
 
 class InMemory(Dataset[Batch]):
@@ -79,11 +80,11 @@ class Recipe(LightningDataModule, ABC):
 
     @abstractmethod
     def normalize(self, x: Tensor) -> Tensor:
-        """Raw inputs (B, ...) as stored, to what the network takes, float32 of the same shape; on x's device."""
+        """Raw inputs (B, ...) as stored, to what the network takes, float32 (B, ...); on x's device."""
 
     @abstractmethod
-    def predict_columns(self) -> dict[str, Sequence[object]]:
-        """Columns that tell the rows of the predict set apart, in order; they open ``predictions.csv``."""
+    def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
+        """Columns that tell the samples of one of the sets apart, in order; they open ``predictions.csv``."""
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         x, *labels = batch

@@ -54,13 +54,13 @@ class SyntheticTabular(Recipe):
 
     @property
     def facts(self) -> Facts:
-        return Facts(in_features=2, num_outputs=2, class_names=("not popular", "popular"))
+        return Facts(in_features=2, class_names=("not popular", "popular"), feature_names=("price", "rating"))
 
     def setup(self, stage: str) -> None:
         stream = torch.Generator().manual_seed(self.seed)
         low, high = torch.tensor(LOW), torch.tensor(HIGH)
         x = low + (high - low) * torch.rand(sum(self.sizes), 2, generator=stream)  # (N, 2)
-        y = (x.sum(dim=1) > 10).long()  # (N,)
+        y = self.rule(x)  # (N,)
         sets = zip(torch.split(x, [*self.sizes]), torch.split(y, [*self.sizes]), strict=True)
         self.train_set, self.val_set, self.test_set = (InMemory(*pair) for pair in sets)
         self.predict_set = InMemory(torch.tensor(self.samples)) if self.samples else self.test_set
@@ -68,8 +68,13 @@ class SyntheticTabular(Recipe):
     def normalize(self, x: Tensor) -> Tensor:
         return (x - x.new_tensor(MEAN)) / x.new_tensor(STD) if self.standardize else x  # (B, 2)
 
-    def predict_columns(self) -> dict[str, Sequence[object]]:
-        x, *labels = self.predict_set.tensors
+    @staticmethod
+    def rule(x: Tensor) -> Tensor:
+        """Raw features (N, 2) to labels (N,) int64; pictures of the network's own boundary show this one beside it."""
+        return (x.sum(dim=1) > 10).long()
+
+    def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
+        x, *labels = samples.tensors
         columns: dict[str, Sequence[object]] = {"price": x[:, 0].tolist(), "rating": x[:, 1].tolist()}
         if labels:
             columns["label"] = [self.facts.class_names[i] for i in labels[0]]

@@ -12,7 +12,7 @@ class Net(SupervisedModule):
     Args:
         in_channels: Colour channels of the images.
         image_size: Height and width of the images in pixels, 28 or 32.
-        num_outputs: Classes.
+        num_outputs: As the loss needs: for most, one per class.
 
     Raises:
         DataError: Images of another size.

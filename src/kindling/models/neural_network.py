@@ -11,7 +11,7 @@ class NeuralNetwork(SupervisedModule):
     Args:
         in_features: Numbers per sample, after flattening.
         widths: Width of each hidden layer, first to last.
-        num_outputs: Classes.
+        num_outputs: As the loss needs: for most, one per class.
     """
 
     def __init__(self, in_features: int = 784, widths: tuple[int, ...] = (512, 512), num_outputs: int = 10) -> None:

@@ -1,47 +1,84 @@
-"""The one abstract module: how a network that maps inputs to class logits is trained, scored and used."""
+"""The one abstract module: how a network that maps inputs to outputs is trained, scored and used."""
 
 from abc import ABC, abstractmethod
-from typing import Any, cast
+from dataclasses import asdict
+from typing import Any, ClassVar, cast
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import MeanMetric
 
-SCORES = ("loss", "acc")
+from kindling.facts import Facts
+from kindling.models.objectives import LOSSES, Objective
+from kindling.models.scores import AllScores, RunningScores, Scores, first_score
+
 # The learning rate falls where an epoch brings no lower validation loss. On FashionMNIST, 10 epochs, two seeds: Net
 # 91.0 % with it, 90.3 % with the best constant rate; and unlike a schedule over a fixed time it lets training go on.
 PLATEAU: dict[str, Any] = {"factor": 0.3, "patience": 0}
 
 
 class SupervisedModule(LightningModule, ABC):
-    """Trains by cross-entropy; a network adds ``__init__`` and ``forward``, nothing else.
+    """A network adds ``__init__`` and ``forward``, nothing else.
 
     The arguments of the network's ``__init__`` have to be plain data (numbers, strings, lists, dicts): they go into
-    the checkpoint, which is then loaded without running any code of its own. Logs ``loss`` and ``acc`` once an epoch
-    under ``train/``, ``val/`` and ``test/``.
+    the checkpoint, which is then loaded without running any code of its own. Logs once an epoch under ``train/``,
+    ``val/`` and ``test/``: ``loss``, and ``acc`` or ``mae``; after validation and test the other scores as well.
     """
 
     monitor = "val/loss"  # what the best checkpoint is best at, lower being better
     default_lr = 2e-3  # of Adam, which trains the network unless an optimizer is chosen
-    class_names: tuple[str, ...] = ()  # in label order; from the data, then from the checkpoint
+    default_loss: ClassVar[str | None] = None  # where it is for the task; otherwise cross-entropy, or squared error
+    facts: Facts | None = None  # from the data, then from the checkpoint
 
     def __init__(self) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # those of the network whose __init__ called this one
-        self.metrics = nn.ModuleDict({f"{s}_{m}": MeanMetric() for s in ("train", "val", "test") for m in SCORES})
+        self.loss: nn.Module | None = None
+        self._objective: Objective | None = None
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs (B, ...) float32 to logits (B, num_outputs)."""
+        """Inputs (B, ...) float32 to outputs (B, num_outputs), with nothing after the last linear layer."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.facts.class_names if self.facts else ()
+
+    def learn(self, facts: Facts, loss: nn.Module | None = None) -> None:
+        """Take on a task.
+
+        Args:
+            facts: Of the data.
+            loss: A loss of torch.nn, or one of your own; None for the usual one.
+
+        Raises:
+            UsageError: The loss is not for the task.
+        """
+        self.facts = facts
+        self._objective = Objective(loss, facts, self.default_loss)
+        self.loss = self._objective.loss  # as a part of the module it follows it to its device
+        for name, buffer in list(self.loss.named_buffers(recurse=False)):  # class weights are no weights to load
+            self.loss.register_buffer(name, buffer, persistent=False)
+        stages: dict[str, type[Scores]] = {"train": RunningScores, "val": AllScores, "test": AllScores}
+        self.scores = nn.ModuleDict({f"{stage}_": kind(facts.task) for stage, kind in stages.items()})
+
+    def scores_of(self, stage: str) -> Scores:
+        """What ``train``, ``val`` or ``test`` has gathered since its epoch began."""
+        return cast(Scores, self.scores[f"{stage}_"])  # a module already has something called train
+
+    @property
+    def objective(self) -> Objective:
+        if self._objective is None:
+            raise RuntimeError("the network has no task yet: call learn(facts), or train it")
+        return self._objective
 
     def setup(self, stage: str) -> None:
         facts = getattr(getattr(self.trainer, "datamodule", None), "facts", None)
-        if facts is not None:
-            self.class_names = facts.class_names
+        if facts is not None and facts != self.facts:
+            self.learn(facts, self.loss)
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         return self._step(batch, "train")
@@ -53,19 +90,32 @@ class SupervisedModule(LightningModule, ABC):
         self._step(batch, "test")
 
     def predict_step(self, batch: tuple[Tensor, ...]) -> Tensor:
-        return self(batch[0]).softmax(dim=1)  # (B, num_outputs) probabilities
+        return self.objective.read(self(batch[0]))  # (B, classes) probabilities, or (B, 1 or 2) in the target's units
 
     def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> dict[str, Tensor]:
         x, y = batch
-        logits = self(x)
-        loss = cross_entropy(logits, y)
-        scores = {"loss": loss.detach(), "acc": (logits.argmax(dim=1) == y).float().mean()}
-        for name, value in scores.items():
-            metric = cast(MeanMetric, self.metrics[f"{stage}_{name}"])
-            metric.update(value, weight=len(y))
-            # logger=False: a callback writes these, beside the loss per step, which has the same name
-            self.log(f"{stage}/{name}", metric, on_step=False, on_epoch=True, batch_size=len(y), logger=False)
-        return scores | {"loss": loss}  # the bar shows the running mean of both
+        outputs = self(x)  # (B, num_outputs)
+        loss = self.objective.compare(outputs, y)
+        with torch.no_grad():
+            predictions = self.objective.read(outputs)
+            name, score = first_score(predictions, y)
+            self.scores_of(stage).update(loss, score, predictions, y)
+        return {"loss": loss, name: score}  # the bar shows the running mean of both
+
+    def on_train_epoch_end(self) -> None:
+        self._log_scores("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_scores("test")
+
+    def _log_scores(self, stage: str) -> None:
+        scores = self.scores_of(stage)
+        # logger=False: a callback writes these, beside the loss per step, which has the same name
+        self.log_dict({f"{stage}/{k}": v for k, v in scores.compute().items()}, logger=False, sync_dist=True)
+        scores.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = Adam(self.parameters(), lr=self.default_lr)
@@ -75,7 +125,10 @@ class SupervisedModule(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": cast(Any, schedule)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["class_names"] = list(self.class_names)
+        checkpoint["facts"] = asdict(self.objective.facts)
+        checkpoint["loss"] = self.objective.name
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.class_names = tuple(checkpoint.get("class_names", ()))
+        if self.facts is None and "facts" in checkpoint:  # read from Python: the command line has given both already
+            loss = checkpoint["loss"]
+            self.learn(Facts(**checkpoint["facts"]), getattr(nn, loss)() if loss in LOSSES else None)

@@ -1,0 +1,108 @@
+"""What is told of one epoch's predictions beside the loss."""
+
+import warnings
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.functional import mean_squared_error, r2_score
+from torchmetrics.functional.classification import multiclass_auroc, multiclass_f1_score
+from torchmetrics.utilities import dim_zero_cat
+
+
+class Scores(Metric, ABC):
+    """Gathers batches over an epoch, and over all processes.
+
+    Args:
+        task: ``binary``, ``multiclass`` or ``regression``.
+    """
+
+    full_state_update = False
+    loss: Tensor
+    samples: Tensor
+
+    def __init__(self, task: str) -> None:
+        super().__init__()
+        self.regression = task == "regression"
+        self.add_state("loss", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @abstractmethod
+    def update(self, loss: Tensor, score: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        """
+        Args:
+            loss: Mean loss of the batch.
+            score: What ``first_score`` says of it.
+            predictions: Probabilities (B, classes), or numbers (B, 1 or 2), the first being the prediction.
+            targets: Labels (B,) int64, or numbers (B,).
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, Tensor]:
+        """Name to score, on the samples of the epoch so far."""
+
+
+class RunningScores(Scores):
+    """Loss, and accuracy or mean absolute error: what can be summed up, so that a training step costs little."""
+
+    score: Tensor
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.add_state("score", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, score: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        self.loss += loss * len(targets)
+        self.samples += len(targets)
+        self.score += score * len(targets)
+
+    def compute(self) -> dict[str, Tensor]:
+        name = "mae" if self.regression else "acc"
+        return {"loss": self.loss / self.samples, name: self.score / self.samples}
+
+
+class AllScores(Scores):
+    """Loss; accuracy, macro F1 and AUROC; or mean absolute error, root mean square error and R2.
+
+    Keeps all predictions of the epoch.
+    """
+
+    predictions: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.add_state("predictions", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, loss: Tensor, score: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        self.loss += loss * len(targets)
+        self.samples += len(targets)
+        self.predictions.append(predictions)
+        self.targets.append(targets)
+
+    def compute(self) -> dict[str, Tensor]:
+        p, y = dim_zero_cat(self.predictions), dim_zero_cat(self.targets)  # (N, K), (N,)
+        name, value = first_score(p, y)
+        scores = {"loss": self.loss / self.samples, name: value}
+        if not self.regression:
+            classes = p.shape[1]
+            scores["f1"] = multiclass_f1_score(p, y, num_classes=classes, average="macro")
+            present = y.unique()
+            if len(present) > 1:  # one class alone can't be ranked above another
+                with warnings.catch_warnings():  # that a class is absent, which the mean leaves out
+                    warnings.filterwarnings("ignore", "No (positive|negative) samples in targets")
+                    scores["auroc"] = multiclass_auroc(p, y, num_classes=classes, average="none")[present].mean()
+        else:
+            scores["rmse"] = mean_squared_error(p[:, 0], y, squared=False)
+            if len(y) > 1:
+                scores["r2"] = r2_score(p[:, 0], y)
+        return scores
+
+
+def first_score(predictions: Tensor, targets: Tensor) -> tuple[str, Tensor]:
+    """Name and value of the one score that is cheap enough for every step: accuracy, or mean absolute error."""
+    if targets.is_floating_point():
+        return "mae", (predictions[:, 0] - targets).abs().mean()
+    return "acc", (predictions.argmax(dim=1) == targets).float().mean()
