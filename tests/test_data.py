@@ -104,6 +104,7 @@ def test_without_the_archives_and_a_network_one_line_says_what_goes_where(
     assert not list(Path("lightning_logs").glob("version_*"))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_prepare_the_data(fashion: Path) -> None:
     resources = repr(datasets.FashionMNIST.resources)
     script = (

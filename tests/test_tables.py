@@ -98,6 +98,8 @@ def test_a_training_goes_on_with_the_rows_and_statistics_that_it_had(kindling: K
     for command in ("test", "validate"):
         kindling(command, "--ckpt_path=best", code=2)
         assert "wine.csv is not the file that the training saw, so which of its rows are" in kindling.err
+    kindling("predict", "--ckpt_path=best", code=2)
+    assert "can't be told: name other rows with --data.predict_path, or train anew" in kindling.err
     line = kindling.fails("test", "--ckpt_path=best", "--data.seed=7")
     assert "the checkpoint was trained with 0, which would mix training and test rows" in line
 

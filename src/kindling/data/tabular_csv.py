@@ -172,7 +172,7 @@ class TabularCSV(Recipe):
             *_, self.test_set = self._split(stage)
             self.predict_set = self.test_set
             if not len(self.test_set):
-                raise DataError(f"the split of {self.path} left no test rows: name some with --data.{stage}_path")
+                raise DataError(f"the split of {self.path} left no test rows: name some with {_other(stage)}")
         else:
             self.train_set, self.val_set, _ = self._split(stage)
         if stage == "predict" and "prediction" in self.predict_set.table.columns:
@@ -242,7 +242,7 @@ class TabularCSV(Recipe):
         else:
             kind, other = "validation", ""
             if stage in ("test", "predict"):
-                kind, other = "test", f"name other rows with --data.{stage}_path, or "
+                kind, other = "test", f"name other rows with {_other(stage)}, or "
             raise DataError(
                 f"{self.path} is not the file that the training saw, so which of its rows are {kind} rows can't be "
                 f"told: {other}train anew"
@@ -443,6 +443,11 @@ def split_rows(
 
 def _names(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
+
+
+def _other(stage: str) -> str:
+    """The option that names other rows for a stage."""
+    return "--data.predict_path" if stage == "predict" else "--data.test_path"
 
 
 def _too_many(distinct: int, rows: int) -> bool:
