@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # the suite runs in a process per core
 os.environ["TQDM_DISABLE"] = "1"  # as main does where there is no terminal, before anybody imports tqdm
 
 import numpy as np
@@ -19,7 +20,6 @@ from torchvision import datasets
 
 from kindling.cli import main
 
-torch.set_num_threads(1)  # the suite runs in a process per core
 ROOT = Path(__file__).parents[1]
 RUN = Path("lightning_logs/version_0")
 

@@ -1,5 +1,6 @@
 """Lightning's own flags do what they do in Lightning."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,3 +67,11 @@ def test_the_networks_and_the_data_serve_a_plain_trainer() -> None:
     trainer.test(model, data)
     assert trainer.callback_metrics["test/acc"] > 0.9
     assert model.class_names == ("not popular", "popular")
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_a_number_in_any_precision(kindling: Kindling, precision: str) -> None:
+    Path("t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 7},{300 + 20 * n}.5\n" for n in range(120)))
+    table = ("--data=TabularCSV", "--data.path=t.csv", "--data.target=y", "--trainer.max_epochs=20")
+    kindling("fit", "--model=SimpleNet", *table, f"--trainer.precision={precision}", "--test_after_fit=true")
+    assert json.loads(Path("lightning_logs/version_0/test.json").read_text())["test/r2"] > 0.9

@@ -88,7 +88,8 @@ class Recipe(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         x, *labels = batch
-        return self.normalize(x), *labels
+        x = self.normalize(x.float() if x.is_floating_point() else x)  # in full precision, which bf16-true has taken
+        return self.trainer.precision_plugin.convert_input(x) if self.trainer else x, *labels
 
     def train_dataloader(self) -> DataLoader[Batch]:
         # Lightning's own samplers take the seed from the same place

@@ -5,6 +5,7 @@ of the target, and how a prediction is read off the same numbers are facts of th
 """
 
 from collections.abc import Callable, Mapping
+from math import log
 from typing import Any, NamedTuple
 
 import torch
@@ -47,8 +48,13 @@ def _label_sets(labels: Tensor, like: Tensor) -> Tensor:
 def _rate(loss: nn.Module, outputs: Tensor, y: Tensor, facts: Facts) -> Tensor:
     if facts.target_min < 0:
         raise DataError(f"PoissonNLLLoss counts, and {facts.target} is as low as {facts.target_min:g}: choose another")
-    log_rate = outputs[:, 0]
+    log_rate = _log_counts(outputs, facts)[:, 0]
     return loss(log_rate if loss.log_input else log_rate.exp(), y)
+
+
+def _log_counts(outputs: Tensor, facts: Facts) -> Tensor:
+    """Outputs as logarithms of multiples of the mean: a network that begins near 0 then begins near the truth."""
+    return outputs + log(facts.target_mean or 1.0)
 
 
 def _spread(outputs: Tensor) -> Tensor:
@@ -81,7 +87,7 @@ VALUE = Form(
     lambda o, facts: o * facts.target_std + facts.target_mean,
     num_outputs=1,
 )
-LOG_RATE = Form(_rate, lambda o, facts: o.exp(), num_outputs=1)
+LOG_RATE = Form(_rate, lambda o, facts: _log_counts(o, facts).exp(), num_outputs=1)
 NORMAL = Form(
     lambda loss, o, y, facts: loss(o[:, 0], _standardized(y, facts), _spread(o)),
     lambda o, facts: torch.stack(

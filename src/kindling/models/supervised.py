@@ -94,6 +94,7 @@ class SupervisedModule(LightningModule, ABC):
 
     def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> dict[str, Tensor]:
         x, y = batch
+        y = y.float() if y.is_floating_point() else y  # whatever the precision of the network
         outputs = self(x)  # (B, num_outputs)
         loss = self.objective.compare(outputs, y)
         with torch.no_grad():
