@@ -3,6 +3,7 @@
 import csv
 import warnings
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from kindling.callbacks import curves, drawing, outcome
-from kindling.callbacks.outcome import (
-    LastFeatures,
-    Outcome,
-    calibration,
-    confusion,
-    in_order,
-    mistakes,
-    sprite,
-)
+from kindling.callbacks.findings import Findings, calibration, confusion, in_order, mistakes
+from kindling.callbacks.outcome import Outcome
+from kindling.callbacks.projector import LastFeatures, sprite
 from kindling.data.recipe import InMemory, Recipe
 from kindling.facts import Facts
 from kindling.models import SimpleNet
@@ -66,7 +61,7 @@ def test_calibration_is_as_by_hand() -> None:
 
 
 def test_titles_tell_the_figures() -> None:
-    tested = outcome.Tested(SHARES, LABELS, torch.empty(0, 0), torch.empty(0))
+    tested = Findings(SHARES, LABELS, torch.empty(0, 0), torch.empty(0))
     drawn = outcome._of_classes(tested, Facts(in_features=2, class_names=("a", "b")), "A net")
     titles = {name: draw().get_suptitle() for name, draw in drawn.items() if draw}
     assert titles == {"confusion": "A net: accuracy 0.4000", "reliability": "A net: expected calibration error 0.5100"}
@@ -132,7 +127,8 @@ def test_a_test_of_a_table_leaves_pictures_and_mistakes(run: Path, kindling: Kin
         (image,) = found.Images(f"test/{name}")
         assert image.step == step
         assert (image.width, image.height) == size(run / f"{name}.png")
-        assert image.encoded_image_string == (run / f"{name}.png").read_bytes()
+        in_tensorboard = Image.open(BytesIO(image.encoded_image_string)).convert("RGB")
+        assert in_tensorboard.tobytes() == Image.open(run / f"{name}.png").convert("RGB").tobytes()
     (image,) = found.Images("run/curves")
     assert (image.step, image.width) == (250, size(run / "curves.png")[0])
 

@@ -15,7 +15,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,10 +65,8 @@ def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: Callable[[]
     pixels = paint(draw)
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(file, compress_level=1)  # half the time, a third more bytes
-    height, width, _ = pixels.shape
-    image = Summary.Image(encoded_image_string=file.read_bytes(), height=height, width=width, colorspace=3)
-    for board in boards(trainer):  # add_image would turn the pixels into floats and back, and encode them again
-        board._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+    for board in boards(trainer):
+        board.add_image(tag, pixels, step, dataformats="HWC")
 
 
 def boards(trainer: Trainer) -> "list[SummaryWriter]":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.core.module import _jit_is_scripting
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
@@ -29,9 +28,10 @@ class Graph(Callback):
             try:
                 inputs = _first_sample(pl_module, batch)
                 # the trace and its own prints and warnings of what is deprecated concern nobody here
-                with isolate_rng(), _jit_is_scripting(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                with isolate_rng(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    model = copy.deepcopy(pl_module, {id(trainer): trainer}).cpu()
+                    model = copy.deepcopy(pl_module).cpu()
+                    model.trainer = trainer  # the trace reads every property, and some ask for it
                     board.add_graph(model, inputs)
             except Exception as error:  # of somebody else's forward; a picture less is no reason to stop
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]

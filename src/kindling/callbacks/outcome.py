@@ -2,22 +2,22 @@
 
 import csv
 import math
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sized
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from kindling.callbacks import drawing
 from kindling.callbacks.after_epoch import short
 from kindling.callbacks.drawing import clip
+from kindling.callbacks.findings import Findings, calibration, confusion, in_order, mistakes, read
+from kindling.callbacks.projector import LastFeatures, project
 from kindling.data.recipe import Recipe
 from kindling.facts import Facts
 from kindling.models.scores import AllScores
@@ -29,121 +29,9 @@ if TYPE_CHECKING:
 Draw = Callable[[], "Figure"]
 
 FILES = ("confusion.png", "reliability.png", "boundary.png", "predicted.png", "mistakes.png", "mistakes.csv")
-BINS = 10  # of confidence
 GRID = 150  # places along each axis at which the network is asked for its boundary
 SHOWN_IMAGES, SHOWN_ROWS, SHOWN_COLUMNS, SHOWN_POINTS = 24, 20, 6, 2000
-PROJECTED, NUMBERS = 1000, 200_000  # samples, and numbers in all: half a second to write
-THUMBNAIL = 64  # pixels
-
-
-class Tested(NamedTuple):
-    """What is known after a test, in the order of the test set.
-
-    Args:
-        predictions: Probabilities (N, classes), or numbers (N, 1 or 2), the first being the prediction.
-        targets: Labels (N,) int64, or numbers (N,).
-        features: What the last linear layer was given for some samples (M, D); (0, 0) where that is unknown.
-        featured: Which samples these are, (M,) int64.
-    """
-
-    predictions: Tensor
-    targets: Tensor
-    features: Tensor
-    featured: Tensor
-
-
-class Calibration(NamedTuple):
-    """Of as many equal parts of the confidences from 0 to 1, each (bins,), means being 0 where there is no sample."""
-
-    counts: Tensor
-    confidence: Tensor
-    accuracy: Tensor
-
-    @property
-    def error(self) -> float:
-        """The expected calibration error: mean distance from confidence to accuracy, over the samples."""
-        distance = (self.confidence - self.accuracy).abs()
-        return float((distance * self.counts).sum() / self.counts.sum())
-
-
-def confusion(targets: Tensor, predictions: Tensor) -> Tensor:
-    """Labels (N,) and probabilities (N, C) to counts (C, C), a row per true class and a column per predicted one."""
-    classes = predictions.shape[1]
-    return torch.bincount(targets * classes + predictions.argmax(dim=1), minlength=classes**2).view(classes, classes)
-
-
-def calibration(probabilities: Tensor, targets: Tensor, bins: int = BINS) -> Calibration:
-    """Probabilities (N, C) and labels (N,); a confidence on the border of two parts belongs to the lower one."""
-    confidence, predicted = probabilities.max(dim=1)
-    part = torch.bucketize(confidence, torch.arange(1, bins, dtype=confidence.dtype) / bins)
-    counts = torch.bincount(part, minlength=bins)
-    sums = (torch.bincount(part, w, minlength=bins) for w in (confidence.double(), (predicted == targets).double()))
-    return Calibration(counts, *(s / counts.clamp(min=1) for s in sums))
-
-
-def mistakes(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The samples predicted wrongly, worst first, and how wrong each is.
-
-    That is the probability that it gave to the wrong class, or the absolute error; one that isn't a number is worst.
-    """
-    if targets.is_floating_point():
-        size = (predictions[:, 0] - targets).abs()
-        wrong = size != 0
-    else:
-        size, predicted = predictions.max(dim=1)
-        wrong = predicted != targets
-    order = size.nan_to_num(nan=math.inf).argsort(descending=True, stable=True)
-    order = order[wrong[order]]
-    return order, size[order]
-
-
-def sprite(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) as one square sheet of them (side * H, side * W, C), row by row."""
-    side = math.ceil(math.sqrt(len(images)))
-    sheet = images.new_zeros(side**2, *images.shape[1:])
-    sheet[: len(images)] = images
-    _, c, h, w = sheet.shape
-    return sheet.view(side, side, c, h, w).permute(0, 3, 1, 4, 2).reshape(side * h, side * w, c)
-
-
-def in_order(parts: Sequence[Tensor], size: int, every: int = 1) -> tuple[Tensor, Tensor]:
-    """What each process has of its samples, or of every so many-th: those of all in the order of the data, and where.
-
-    The processes deal the samples out in turn, and begin again with the first ones where that would not come out even.
-    """
-    world = len(parts)
-    places = torch.cat([rank + world * every * torch.arange(len(part)) for rank, part in enumerate(parts)])
-    order = places.argsort()
-    order = order[places[order] < size]
-    return torch.cat([*parts])[order], places[order]
-
-
-class LastFeatures:
-    """Keeps what the last linear layer to run is given, of every so many-th sample."""
-
-    def __init__(self, module: nn.Module, every: int) -> None:
-        self.every = every
-        self._seen = 0
-        self._last: Tensor | None = None
-        self._kept: list[Tensor] = []
-        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-        self._hooks = [layer.register_forward_pre_hook(self._remember) for layer in layers]
-
-    def _remember(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._last = inputs[0] if inputs else None
-
-    def keep(self, samples: int) -> None:
-        """Call it after each batch."""
-        last, self._last = self._last, None
-        if last is not None and last.ndim > 1 and len(last) == samples:
-            self._kept.append(last.flatten(1)[-self._seen % self.every :: self.every].clone())  # not the whole batch
-        self._seen += samples
-
-    def close(self) -> Tensor:
-        """(M, D), on the CPU."""
-        for hook in self._hooks:
-            hook.remove()
-        return torch.cat(self._kept).float().cpu() if self._kept else torch.empty(0, 0)
+PROJECTED = 1000  # samples in TensorBoard's PROJECTOR
 
 
 class Outcome(Callback):
@@ -160,7 +48,7 @@ class Outcome(Callback):
         self.folder = folder
         self.step = 0  # of the checkpoint
         self._features: LastFeatures | None = None
-        self._tested: Tested | None = None
+        self._tested: Findings | None = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.step = checkpoint["global_step"]
@@ -202,7 +90,7 @@ class Outcome(Callback):
             size = _samples(trainer)
             predictions, targets, kept = zip(*processes, strict=True)
             (predicted, _), (true, _) = in_order(predictions, size), in_order(targets, size)
-            self._tested = Tested(predicted, true, *in_order(kept, size, features.every))
+            self._tested = Findings(predicted, true, *in_order(kept, size, features.every))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         tested, self._tested = self._tested, None
@@ -226,12 +114,12 @@ class Outcome(Callback):
             images = _images(data, pl_module.facts)
             project(Path(board.log_dir), tested, pl_module.facts, images, self.step)
 
-    def _mistakes(self, tested: Tested, facts: Facts, data: Recipe, subject: str) -> Draw | None:
+    def _mistakes(self, tested: Findings, facts: Facts, data: Recipe, subject: str) -> Draw | None:
         """Writes ``mistakes.csv``; the picture shows its first rows."""
         order, sizes = mistakes(tested.predictions, tested.targets)
         if not len(order):
             return None
-        true, predicted = (_read(values[order], facts) for values in (tested.targets, tested.predictions))
+        true, predicted = (read(values[order], facts) for values in (tested.targets, tested.predictions))
         described = data.describe(data.test_set)
         columns = {facts.target: true}
         columns |= {name: [values[n] for n in order.tolist()] for name, values in described.items()}
@@ -260,7 +148,7 @@ class Outcome(Callback):
         return partial(drawing.table, cells, f"{subject}: {kind}")
 
 
-def _of_classes(tested: Tested, facts: Facts, subject: str) -> dict[str, Draw | None]:
+def _of_classes(tested: Findings, facts: Facts, subject: str) -> dict[str, Draw | None]:
     counts = confusion(tested.targets, tested.predictions)
     title = f"{subject}: accuracy {float(counts.trace() / counts.sum()):.4f}"
     drawn: dict[str, Draw | None] = {"confusion": partial(drawing.confusion, counts.numpy(), facts.class_names, title)}
@@ -273,7 +161,7 @@ def _of_classes(tested: Tested, facts: Facts, subject: str) -> dict[str, Draw | 
     return drawn
 
 
-def _of_numbers(tested: Tested, facts: Facts, subject: str, scores: Mapping[str, Tensor]) -> dict[str, Draw | None]:
+def _of_numbers(tested: Findings, facts: Facts, subject: str, scores: Mapping[str, Tensor]) -> dict[str, Draw | None]:
     finite = tested.predictions.isfinite().all(dim=1)
     if not finite.any():
         return {}
@@ -285,7 +173,7 @@ def _of_numbers(tested: Tested, facts: Facts, subject: str, scores: Mapping[str,
 
 
 def _boundary(
-    trainer: Trainer, pl_module: SupervisedModule, facts: Facts, data: Recipe, tested: Tested, subject: str
+    trainer: Trainer, pl_module: SupervisedModule, facts: Facts, data: Recipe, tested: Findings, subject: str
 ) -> Draw | None:
     """The plane of two features; None where there are others, or nothing to decide."""
     x = data.test_set.tensors[0][: len(tested.targets)]
@@ -321,45 +209,6 @@ def _plane(low: Tensor, high: Tensor, size: int) -> Tensor:
     return torch.cartesian_prod(up, across).flip(1)
 
 
-def project(folder: Path, tested: Tested, facts: Facts, images: Tensor | None, step: int) -> None:
-    """Show the features in TensorBoard's PROJECTOR, in place of an earlier test's.
-
-    SummaryWriter's own ``add_embedding`` prints a warning where a checkpoint is tested again, and keeps both.
-
-    Args:
-        folder: TensorBoard's, of the run.
-        images: Of the whole test set (N, C, H, W) uint8, for data that has them.
-    """
-    files, config = folder / "projector", folder / "projector_config.pbtxt"
-    shutil.rmtree(files, ignore_errors=True)
-    config.unlink(missing_ok=True)
-    thin = max(1, math.ceil(tested.features.numel() / NUMBERS))
-    features, rows = tested.features[::thin], tested.featured[::thin]
-    finite = features.isfinite().all(dim=1)
-    features, rows = features[finite], rows[finite]
-    if not len(rows):
-        return
-    files.mkdir()
-    write = partial(Path.write_text, encoding="utf-8")
-    write(files / "tensors.tsv", "".join("\t".join(f"{v:.5g}" for v in row) + "\n" for row in features.tolist()))
-    names = [[clip(n, 100) for n in _read(values[rows], facts)] for values in (tested.targets, tested.predictions)]
-    pairs = [(facts.target, "prediction"), *zip(*names, strict=True)]
-    write(files / "metadata.tsv", "".join(f"{clip(true, 100)}\t{predicted}\n" for true, predicted in pairs))
-    lines = [
-        f'tensor_name: "last hidden features, step {step}"',
-        'tensor_path: "projector/tensors.tsv"',
-        'metadata_path: "projector/metadata.tsv"',
-    ]
-    if images is not None:
-        every = math.ceil(max(images.shape[2:]) / THUMBNAIL)
-        small = images[rows][:, :, ::every, ::every]
-        Image.fromarray(sprite(small).squeeze(2).numpy()).save(files / "sprite.png")
-        height, width = small.shape[2:]
-        size = f"single_image_dim: {width} single_image_dim: {height}"
-        lines.append(f'sprite {{ image_path: "projector/sprite.png" {size} }}')
-    write(config, "embeddings {\n" + "".join(f"  {line}\n" for line in lines) + "}\n")
-
-
 def _samples(trainer: Trainer) -> int:
     """Of the test set; without end where it doesn't say."""
     dataset = getattr(trainer.test_dataloaders, "dataset", None)
@@ -369,15 +218,6 @@ def _samples(trainer: Trainer) -> int:
 def _images(data: object, facts: Facts) -> Tensor | None:
     """Of the test set (N, C, H, W) uint8; None for other data."""
     return data.test_set.tensors[0] if isinstance(data, Recipe) and facts.in_channels is not None else None
-
-
-def _read(values: Tensor, facts: Facts) -> list[Any]:
-    """Targets (N,) or predictions (N, K) as names of classes, or as numbers."""
-    if facts.class_names:
-        labels = values if values.ndim == 1 else values.argmax(dim=1)
-        return [facts.class_names[n] for n in labels.tolist()]
-    numbers: list[Any] = (values if values.ndim == 1 else values[:, 0]).tolist()
-    return numbers
 
 
 def _cell(value: object) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kindling.catalog import nearest
 from kindling.data.recipe import InMemory, Recipe
+from kindling.data.split import split_rows
 from kindling.data.table_file import (
     Kind,
     NotANumberError,
@@ -406,39 +407,6 @@ class TabularCSV(Recipe):
         return (
             f"{self.path}: column {column} has no value in the training rows: leave it out with --data.ignore {column}"
         )
-
-
-def split_rows(
-    classes: NDArray[np.float64], shares: Sequence[float], seed: int, path: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Share out rows at random, each class (N,) in proportion, to training, validation and test, each ascending.
-
-    Every class has a training row; a set has at least one row unless its share is 0.
-
-    Raises:
-        DataError: There are too few rows for that.
-    """
-    order = np.random.default_rng(seed).permutation(len(classes))
-    by_class = order[np.argsort(classes[order], kind="stable")]
-    _, first = np.unique(classes[by_class], return_index=True)
-    rest = np.delete(by_class, first)
-    least = [int(share > 0) for share in shares]
-    if len(rest) < least[1] + least[2]:
-        raise DataError(
-            f"{path}: {len(classes)} rows of {len(first)} classes are too few to train and to validate with"
-        )
-
-    def take(share: float, left_for_others: int) -> NDArray[np.int64]:
-        """Evenly spaced, so that every class has its part."""
-        nonlocal rest
-        count = min(max(round(share * len(classes)), int(share > 0)), len(rest) - left_for_others)
-        places = ((np.arange(count) + 0.5) * len(rest) / max(count, 1)).astype(np.int64)
-        taken, rest = rest[places], np.delete(rest, places)
-        return np.sort(taken)
-
-    test = take(shares[2], least[1])
-    val = take(shares[1], 0)
-    return np.sort(np.concatenate([by_class[first], rest])), val, test
 
 
 def _names(value: str | list[str] | None) -> list[str]:
