@@ -126,7 +126,7 @@ def _split(rest: list[str]) -> Iterator[Option | str]:
             yield Option(name, None)
 
 
-def shown(key: str) -> str:
+def as_typed(key: str) -> str:
     """A dotted key as it is typed."""
     return f"model.{key}" if key.partition(".")[0] == "loss" else key
 
@@ -163,7 +163,7 @@ def _full_name(option: Option) -> Option:
     if value not in known:
         where = f" in {package}" if package else ""
         hint = nearest(value, known) or f": there are {', '.join(known)}"
-        raise UsageError(f"--{shown(key)} {value}: there is no {kind} {value!r}{where}{hint}")
+        raise UsageError(f"--{as_typed(key)} {value}: there is no {kind} {value!r}{where}{hint}")
     return Option(key, f"{known[value]}.{value}")
 
 

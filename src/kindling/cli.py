@@ -17,7 +17,7 @@ Usage: {program} COMMAND [OPTIONS]
   test       score on the test set        test --ckpt_path best
   validate   score on the validation set  validate --ckpt_path best
   predict    write predictions.csv        predict --ckpt_path best
-  export     write files to use elsewhere export --ckpt_path best --format onnx
+  export     write files for elsewhere    export --ckpt_path best --format onnx
   lr_find    suggest a learning rate      lr_find --model SimpleNet
   list       show the networks, datasets and recipes there are
 
@@ -25,6 +25,7 @@ Options are typed, or kept in YAML files (-c FILE); what is typed wins.
 
   --model NAME            the network; --model.OPTION VALUE for its options
   --data NAME             the dataset, if not the usual one; --data.OPTION VALUE
+  --model.loss NAME       any of torch.nn that fits the data; likewise
   --optimizer NAME        any of torch.optim; --optimizer.lr 0.01 and the like
   --lr_scheduler NAME     any of torch.optim.lr_scheduler; likewise
   --trainer.OPTION VALUE  any of Lightning's Trainer: max_epochs, devices, ...

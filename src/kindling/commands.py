@@ -31,7 +31,7 @@ from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from kindling import checkpoints, layers, runs
-from kindling.arguments import TRAINER_COMMANDS, Request
+from kindling.arguments import TRAINER_COMMANDS, Request, as_typed
 from kindling.callbacks.after_epoch import short
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
@@ -298,7 +298,7 @@ class KindlingCLI(LightningCLI):
         callbacks: list[Callback] = [Results(run.folder), Outcome(run.folder)]
         if self.request.command == "fit":
             shown = layers.flat({key: value for key, value in self.options.items() if key != "trainer"})
-            shown = {key: value for key, value in shown.items() if value != "null"}
+            shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
             callbacks += [Record(run.folder, options["log_every_n_steps"], shown), Curves(run.folder), Graph()]
             if self.config["fit"]["histograms"]:
                 callbacks.append(Histograms())

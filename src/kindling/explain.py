@@ -3,14 +3,14 @@
 import inspect
 import re
 
-from kindling.arguments import OPTIONS, shown
+from kindling.arguments import OPTIONS, as_typed
 from kindling.catalog import import_class, nearest
 from kindling.facts import SIZES
 
 
 def explain(message: str) -> str:
     """The one line; the message itself, where it is of no known kind."""
-    key = shown(".".join(re.findall(r'[Kk]ey "([^"]+)"', message)))
+    key = as_typed(".".join(re.findall(r'[Kk]ey "([^"]+)"', message)))
     owner = re.search(r"given class_path '([^']+)'", message)
     if unknown := re.search(r"[Oo]ption '([^']+)'", message):
         hint = nearest(unknown[1], _options(owner[1]) if owner else OPTIONS)

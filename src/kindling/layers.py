@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from kindling.arguments import CLASS_OPTIONS, Request, shown
+from kindling.arguments import CLASS_OPTIONS, Request, as_typed
 from kindling.catalog import import_class
 from kindling.data import DATA
 from kindling.errors import RunError, UsageError
@@ -111,7 +111,7 @@ def differences(restored: Options, options: Options) -> list[str]:
     """A line for each option that isn't what the checkpoint's run had."""
     then, now = flat(restored), flat({key: options[key] for key in restored})
     return [
-        f"--{shown(key)} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
+        f"--{as_typed(key)} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
         for key in [*now, *(k for k in then if k not in now)]
         if then.get(key) != now.get(key)
     ]
