@@ -295,7 +295,9 @@ class KindlingCLI(LightningCLI):
     def _run_callbacks(self, run: runs.Run, options: Namespace) -> list[Callback]:
         if self.request.command == "predict":
             return [Predictions(run.folder)]
-        callbacks: list[Callback] = [Results(run.folder), Outcome(run.folder)]
+        callbacks: list[Callback] = []
+        if self.request.command != "fit" or self.config["fit"]["test_after_fit"]:
+            callbacks += [Results(run.folder), Outcome(run.folder)]
         if self.request.command == "fit":
             shown = layers.flat({key: value for key, value in self.options.items() if key != "trainer"})
             shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
@@ -305,8 +307,8 @@ class KindlingCLI(LightningCLI):
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", "val/loss")
                 callbacks.append(BestAndLast(run.folder, monitor, self.options))
-            if self.checkpoint:
-                callbacks.append(OptimizerOptions(self._changed_optimizer_options()))
+            if changed := self._changed_optimizer_options():
+                callbacks.append(OptimizerOptions(changed))
         return callbacks
 
     def _changed_optimizer_options(self) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from kindling.facts import Facts
 # Inputs (B, ...) float32 or uint8, then where they are known the targets (B,): labels int64, or numbers float32
 Batch = tuple[Tensor, ...]
 
+UNTRAINED = 4  # times the batch size, where no gradients take up memory
+
 
 class InMemory(Dataset[Batch]):
     """Samples that fit in memory; a batch is one indexing operation, not B of them and a collation."""
@@ -105,4 +107,5 @@ class Recipe(LightningDataModule, ABC):
         return self._loader(self.predict_set)
 
     def _loader(self, dataset: InMemory, sampler: EpochShuffle | None = None) -> DataLoader[Batch]:
-        return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=as_batch)
+        batch_size = self.batch_size if sampler else UNTRAINED * self.batch_size
+        return DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=as_batch)
