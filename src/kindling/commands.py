@@ -32,7 +32,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from kindling import checkpoints, layers, runs
 from kindling.arguments import TRAINER_COMMANDS, Request, as_typed
-from kindling.callbacks.after_epoch import short
+from kindling.callbacks.after_epoch import AfterEpoch, short
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
 from kindling.callbacks.graph import Graph
@@ -271,6 +271,8 @@ class KindlingCLI(LightningCLI):
                 purge = self.content["global_step"] + 1 if self.resumes else None
                 folder = self.run.folder
                 kwargs["logger"] = RunLogger(folder.parent, name="", version=folder.name, purge_step=purge)
+        if self.request.command == "fit":
+            callbacks.insert(0, AfterEpoch(*(c for c in callbacks if isinstance(c, Progress | Record | BestAndLast))))
         self.trainer_defaults["callbacks"] = callbacks
         try:
             return cast(Trainer, super().instantiate_trainer(**kwargs))

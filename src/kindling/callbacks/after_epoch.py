@@ -2,8 +2,7 @@
 
 import math
 import time
-from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -11,19 +10,9 @@ from torch import Tensor
 Row = dict[str, float]
 
 
-class AfterEpoch(Callback, ABC):
-    """Calls ``after_epoch`` once per training epoch, when nothing of it is pending.
+class Told(Protocol):
+    """A callback that wants to know how an epoch went."""
 
-    That is later than ``on_train_epoch_end``: there the network has yet to log what it computes in its own
-    ``on_train_epoch_end``, and the learning-rate schedulers have yet to step, so a checkpoint would lack both.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._row: Row | None = None
-        self._validated = False
-
-    @abstractmethod
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         """
         Args:
@@ -31,6 +20,20 @@ class AfterEpoch(Callback, ABC):
                 in seconds with validation, ``samples_per_second`` in training without it, every metric logged under
                 ``train/``, and those under ``val/`` where the epoch had a validation.
         """
+
+
+class AfterEpoch(Callback):
+    """Tells other callbacks about each training epoch, in their order, when nothing of it is pending.
+
+    That is later than ``on_train_epoch_end``: there the network has yet to log what it computes in its own
+    ``on_train_epoch_end``, and the learning-rate schedulers have yet to step, so a checkpoint would lack both. It comes
+    before those that it tells among the Trainer's callbacks.
+    """
+
+    def __init__(self, *told: Told) -> None:
+        self.told = told
+        self._row: Row | None = None
+        self._validated = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
@@ -69,7 +72,8 @@ class AfterEpoch(Callback, ABC):
         logged = trainer.callback_metrics
         metrics = {k: float(f"{logged[k]:.7g}") for stage in stages for k in logged if k.startswith(stage)}  # float32
         row, self._row = self._row | metrics, None
-        self.after_epoch(trainer, pl_module, row)
+        for callback in self.told:
+            callback.after_epoch(trainer, pl_module, row)
 
 
 def short(value: float) -> str:

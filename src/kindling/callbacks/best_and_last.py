@@ -8,10 +8,10 @@ from typing import Any, Self
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from kindling.callbacks.after_epoch import AfterEpoch, Row
+from kindling.callbacks.after_epoch import Row
 
 
-class BestAndLast(AfterEpoch, Checkpoint):
+class BestAndLast(Checkpoint):
     """Keeps ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` where the monitored score was lowest.
 
     Lightning's ``ModelCheckpoint`` saves before the learning-rate schedulers step, takes for "last" the epoch that
@@ -24,7 +24,6 @@ class BestAndLast(AfterEpoch, Checkpoint):
     """
 
     def __init__(self, folder: Path, monitor: str, config: dict[str, Any]) -> None:
-        super().__init__()
         self.folder = folder / "checkpoints"
         self.monitor = monitor
         self.config = config

@@ -9,12 +9,12 @@ from lightning.pytorch.callbacks import ProgressBar
 from torch import Tensor
 from tqdm import tqdm
 
-from kindling.callbacks.after_epoch import AfterEpoch, Row, loss_of, short
+from kindling.callbacks.after_epoch import Row, loss_of, short
 
 REDRAW = 0.1  # seconds; reading the loss off a GPU more often would stall it
 
 
-class Progress(AfterEpoch, ProgressBar):
+class Progress(ProgressBar):
     """A bar with loss, accuracy, speed and time left where standard error is a terminal, and a line an epoch."""
 
     def __init__(self) -> None:
@@ -38,14 +38,12 @@ class Progress(AfterEpoch, ProgressBar):
         print(f"epoch {_of(int(row['epoch']), trainer.max_epochs)}{scores}  {speed}", flush=True)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_epoch_start(trainer, pl_module)
         self._open(trainer, f"epoch {_of(trainer.current_epoch + 1, trainer.max_epochs)}", self.total_train_batches)
         self._sums: dict[str, Tensor] = {}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._bar is None:
             return
         shown = {k: v for k, v in outputs.items() if _is_scalar(v)} if isinstance(outputs, dict) else {}
@@ -57,7 +55,6 @@ class Progress(AfterEpoch, ProgressBar):
             self._bar.set_postfix(means, refresh=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
         self._close()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,7 +82,6 @@ class Progress(AfterEpoch, ProgressBar):
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_end(trainer, pl_module)
         if trainer.state.fn != "fit":
             self._close()
 

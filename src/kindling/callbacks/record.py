@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 
-from kindling.callbacks.after_epoch import AfterEpoch, Row, loss_of
+from kindling.callbacks.after_epoch import Row, loss_of
 from kindling.callbacks.best_and_last import BestAndLast
 
 FLUSH = 100  # steps whose losses are read off the device at once
 
 
-class Record(AfterEpoch):
+class Record(Callback):
     """Writes the numbers of a run into its folder, going on where an interrupted run left off.
 
     Args:
@@ -26,7 +26,6 @@ class Record(AfterEpoch):
     """
 
     def __init__(self, folder: Path, every: int, hyperparameters: dict[str, Any]) -> None:
-        super().__init__()
         self.every = every
         self.table = MetricsTable(folder / "metrics.csv")
         self.hyperparameters = hyperparameters
@@ -40,7 +39,6 @@ class Record(AfterEpoch):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         loss, step = loss_of(outputs), trainer.global_step
         if loss is None or step == self._step or step % self.every:
             return  # between the steps, where gradients accumulate over batches
@@ -62,7 +60,6 @@ class Record(AfterEpoch):
         self._log(trainer, scalars, int(row["step"]))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_end(trainer, pl_module)
         keeper = BestAndLast.of(trainer)
         if not trainer.is_global_zero or keeper is None or keeper.best is None:
             return
