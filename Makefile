@@ -16,7 +16,7 @@ help:  ## list these targets
 train: $(INSTALLED)  ## train; ARGS="--model Net" and the like choose what
 	$(BIN)/python scripts/main.py fit $(ARGS)
 
-test: $(INSTALLED)  ## run the tests, which takes a minute or two
+test: $(INSTALLED)  ## run the tests, which takes two or three minutes
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)  ## run the tests that take minutes

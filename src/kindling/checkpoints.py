@@ -77,7 +77,7 @@ def load(run: str | Path, which: str = "best") -> tuple[LightningModule, Lightni
     model = model_class.load_from_checkpoint(file, map_location="cpu", weights_only=True)
     data = data_class(**config["data"].get("init_args", {}))
     restore_data(data, content)
-    if isinstance(model, SupervisedModule) and config["loss"]:
+    if isinstance(model, SupervisedModule) and config.get("loss"):
         model.learn(model.objective.facts, objectives.make(config["loss"]))
     return model.eval(), data
 
