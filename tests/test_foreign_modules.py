@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import RUN, Kindling, rows
 from test_fit import scalars
 
@@ -83,6 +84,21 @@ def test_from_fit_to_predict(kindling: Kindling) -> None:
     assert float(predicted[-1]["p(0)"]) == pytest.approx(2, abs=0.05)
     kindling("fit", "--ckpt_path", "last", "--trainer.max_epochs", "21")
     assert len(rows(RUN / "metrics.csv")) == 21
+
+
+def test_arguments_of_its_own_that_are_called_like_ours(kindling: Kindling) -> None:
+    Path("scaled.py").write_text(
+        "from kindling.models import SimpleNet\n"
+        "class Scaled(SimpleNet):\n"
+        "    '''Scaled.'''\n"
+        "    def __init__(self, in_features: int = 2, num_outputs: int = 2, loss_scale: float = 1.0) -> None:\n"
+        "        super().__init__(in_features, 8, num_outputs)\n"
+    )
+    own = ("--model=scaled.Scaled", "--data=SyntheticTabular", "--model.loss_scale=3", "--model.loss=NLLLoss")
+    kindling("fit", *own, "--trainer.max_epochs=1")
+    config = yaml.safe_load((RUN / "config.yaml").read_text())
+    assert config["model"]["init_args"] == {"loss_scale": 3.0}
+    assert config["loss"]["class_path"] == "torch.nn.NLLLoss"
 
 
 def test_a_class_that_needs_data_says_so(kindling: Kindling) -> None:

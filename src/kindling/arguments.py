@@ -134,7 +134,7 @@ def as_typed(key: str) -> str:
 def _full_name(option: Option) -> Option:
     """The option, a class that was given by its name alone replaced by its import path."""
     key, value = option
-    if key.startswith("model.loss"):  # said of the model, but no argument of its class: so every network has it
+    if f"{key}.".startswith("model.loss."):  # said of the model, but no argument of its class: every network has it
         key = key.removeprefix("model.")
         option = Option(key, value)
     kind = key.removesuffix(".help")
@@ -197,8 +197,9 @@ def _read_config(path: str) -> dict[str, Any]:
         raise UsageError(f"-c {path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UsageError(f"-c {path} holds no options")
-    model = content.get("model")
-    if isinstance(model, dict) and "loss" in {*model, *(model.get("init_args") or {})}:
+    model: Any = content.get("model") if isinstance(content.get("model"), dict) else {}
+    ours = str(model.get("class_path")).rpartition(".")[2] in MODELS  # another class may have a loss among its own
+    if ours and "loss" in {*model, *(model.get("init_args") or {})}:
         raise UsageError(f"-c {path}: the loss stands beside the model, not in it:  loss: NAME")
     return content
 
