@@ -15,6 +15,7 @@ from kindling.facts import SIZES
 from kindling.models import MODELS
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "export", "lr_find")
+RUNLESS = ("export", "lr_find")  # those of them that neither train, score nor predict
 COMMANDS = (*TRAINER_COMMANDS, "list")
 CLASS_OPTIONS = ("model", "data", "loss", "optimizer", "lr_scheduler")
 # what a loss needs that no Kindling dataset has, so that --model.loss can't name it

@@ -31,7 +31,7 @@ from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from kindling import checkpoints, layers, runs
-from kindling.arguments import TRAINER_COMMANDS, Request, as_typed
+from kindling.arguments import RUNLESS, TRAINER_COMMANDS, Request, as_typed
 from kindling.callbacks.after_epoch import AfterEpoch, short
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
@@ -116,7 +116,7 @@ class KindlingCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        return LightningCLI.subcommands() | {name: {"model", "datamodule"} for name in ("export", "lr_find")}
+        return LightningCLI.subcommands() | {name: {"model", "datamodule"} for name in RUNLESS}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -258,7 +258,7 @@ class KindlingCLI(LightningCLI):
         options = self.config[self.request.command]["trainer"]
         self.run = self._run_folder(options)
         callbacks: list[Callback] = [Reseed()]
-        if self.request.command in ("export", "lr_find"):
+        if self.request.command in RUNLESS:
             kwargs |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         elif options["enable_progress_bar"] is not False:
             callbacks.append(Progress())
@@ -286,7 +286,7 @@ class KindlingCLI(LightningCLI):
         return self.request.command == "fit" and self.checkpoint is not None and self.checkpoint.is_last
 
     def _run_folder(self, options: Namespace) -> runs.Run | None:
-        if options["fast_dev_run"] or self.request.command in ("export", "lr_find"):
+        if options["fast_dev_run"] or self.request.command in RUNLESS:
             return None  # keeps nothing, or knows where
         if self.checkpoint and (self.request.command != "fit" or self.resumes):
             return self.checkpoint.run

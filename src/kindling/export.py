@@ -75,11 +75,9 @@ def export(
         folder: Made where it is not there; files of other formats in it stay.
 
     Raises:
-        UsageError: The format needs packages that are not there.
         RunError: The network can't be written in that format, or reads back as another one; the folder can't be
             written.
     """
-    check_installed(format)
     samples = data.test_set.tensors[0]
     x = samples[:: -(-len(samples) // CHECKED_ROWS)].contiguous()  # (N, ...) raw, from everywhere in the test set
     try:

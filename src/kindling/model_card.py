@@ -1,6 +1,5 @@
 """What lies beside an exported network: ``MODEL_CARD.md`` for people, ``preprocessing.json`` for programs."""
 
-import csv
 import json
 import platform
 from collections.abc import Sequence
@@ -172,11 +171,7 @@ def card(
 def _scores(run: runs.Run, epoch: int, step: int) -> dict[str, float]:
     """What is known of these weights: of the epoch in training, and of a test."""
     found: dict[str, Any] = {}
-    if (table := run.folder / "metrics.csv").is_file():
-        with table.open(newline="", encoding="utf-8") as lines:
-            found |= next(
-                (row for row in csv.DictReader(lines) if (row["epoch"], row["step"]) == (str(epoch), str(step))), {}
-            )
+    found |= next((row for row in run.metrics() if (row["epoch"], row["step"]) == (str(epoch), str(step))), {})
     if (test := run.folder / "test.json").is_file():
         tested = json.loads(test.read_text(encoding="utf-8"))
         if (tested["epoch"], tested["step"]) == (epoch, step):

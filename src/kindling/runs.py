@@ -51,13 +51,17 @@ class Run:
             raise RunError(f"{self.config_file} holds no options")
         return config
 
-    def trained(self) -> tuple[int, int]:
-        """Epochs and optimizer steps that ``metrics.csv`` has seen."""
+    def metrics(self) -> list[dict[str, str]]:
+        """The rows of ``metrics.csv``, one an epoch; none where there is no such file."""
         file = self.folder / "metrics.csv"
         if not file.is_file():
-            return 0, 0
+            return []
         with file.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
+            return list(csv.DictReader(lines))
+
+    def trained(self) -> tuple[int, int]:
+        """Epochs and optimizer steps that ``metrics.csv`` has seen."""
+        rows = self.metrics()
         return (int(rows[-1]["epoch"]), int(rows[-1]["step"])) if rows else (0, 0)
 
     @property

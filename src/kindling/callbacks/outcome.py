@@ -1,6 +1,5 @@
 """What a test leaves behind to look at: pictures of right and wrong, ``mistakes.csv``, and TensorBoard's PROJECTOR."""
 
-import csv
 import math
 import sys
 from collections.abc import Callable, Mapping, Sized
@@ -9,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from kindling.callbacks import drawing
 from kindling.callbacks.after_epoch import short
+from kindling.callbacks.columns import write
 from kindling.callbacks.drawing import clip
 from kindling.callbacks.findings import Findings, calibration, confusion, in_order, mistakes, read
+from kindling.callbacks.gather import gather
 from kindling.callbacks.projector import LastFeatures, project
 from kindling.data.recipe import Recipe
 from kindling.facts import Facts
@@ -82,11 +82,7 @@ class Outcome(Callback):
         if not isinstance(scores, AllScores) or not scores.predictions:
             return
         local = (torch.cat(scores.predictions).cpu(), torch.cat(scores.targets).cpu(), kept_here)
-        processes: list[Any] = [local]
-        if trainer.world_size > 1:
-            processes = [None] * trainer.world_size
-            dist.gather_object(local, processes if trainer.is_global_zero else None)
-        if trainer.is_global_zero:
+        if processes := gather(trainer, local):
             size = _samples(trainer)
             predictions, targets, kept = zip(*processes, strict=True)
             (predicted, _), (true, _) = in_order(predictions, size), in_order(targets, size)
@@ -129,11 +125,7 @@ class Outcome(Callback):
         else:
             found |= {"std": tested.predictions[order, 1].tolist()} if tested.predictions.shape[1] > 1 else {}
             found["error"] = sizes.tolist()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "mistakes.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns | found)
-            writer.writerows(zip(*(columns | found).values(), strict=True))
+        write(self.folder / "mistakes.csv", columns | found)
         images = _images(data, facts)
         if images is not None:
             captions = [

@@ -1,16 +1,16 @@
 """What a prediction leaves behind: ``predictions.csv``, and its first rows as a table on the screen."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from kindling.callbacks.columns import write
+from kindling.callbacks.gather import gather
 from kindling.errors import UsageError
 
 SHOWN_ROWS, SHOWN_COLUMNS, SHOWN_CLASSES = 10, 5, 4
@@ -46,10 +46,7 @@ class Predictions(BasePredictionWriter):
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         parts, self._parts = self._parts, []
-        if trainer.world_size > 1:
-            gathered: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
-            dist.gather_object(parts, gathered)
-            parts = [part for process in gathered or [] for part in process]
+        parts = [part for process in gather(trainer, parts) for part in process]
         if not trainer.is_global_zero or not parts:
             return
         indices = torch.tensor([i for part, _ in parts for i in part])
@@ -77,13 +74,7 @@ class Predictions(BasePredictionWriter):
                 columns[f"p({name})"] = column
                 if len(names) <= SHOWN_CLASSES:
                     shown[f"p({name})"] = [f"{p:.4f}" for p in column]
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_suffix(".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
-        part.replace(self.file)
+        write(self.file, columns)
         print(_table(shown))
         print(f"{len(rows)} predictions -> {self.file}")
 

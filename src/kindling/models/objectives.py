@@ -40,6 +40,11 @@ def _standardized(y: Tensor, facts: Facts) -> Tensor:
     return (y - facts.target_mean) / facts.target_std
 
 
+def _in_units(outputs: Tensor, facts: Facts) -> Tensor:
+    """The way back."""
+    return outputs * facts.target_std + facts.target_mean
+
+
 def _label_sets(labels: Tensor, like: Tensor) -> Tensor:
     """Each label as the set that holds it alone: (B, K) int64, filled up with -1."""
     return torch.full_like(like, -1, dtype=torch.int64).index_copy(1, labels.new_zeros(1), labels[:, None])
@@ -84,15 +89,13 @@ PROBABILITY = _second_class(lambda loss, o, y, facts: loss(o[:, 0].sigmoid(), y.
 DISTANCE = _second_class(lambda loss, o, y, facts: loss(-logsigmoid(o[:, 0]), 2 * y - 1))
 VALUE = Form(
     lambda loss, o, y, facts: loss(o[:, 0], _standardized(y, facts)),
-    lambda o, facts: o * facts.target_std + facts.target_mean,
+    _in_units,
     num_outputs=1,
 )
 LOG_RATE = Form(_rate, lambda o, facts: _log_counts(o, facts).exp(), num_outputs=1)
 NORMAL = Form(
     lambda loss, o, y, facts: loss(o[:, 0], _standardized(y, facts), _spread(o)),
-    lambda o, facts: torch.stack(
-        [o[:, 0] * facts.target_std + facts.target_mean, _spread(o).sqrt() * facts.target_std], dim=1
-    ),
+    lambda o, facts: torch.stack([_in_units(o[:, 0], facts), _spread(o).sqrt() * facts.target_std], dim=1),
     num_outputs=2,
 )
 

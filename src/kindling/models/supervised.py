@@ -97,11 +97,12 @@ class SupervisedModule(LightningModule, ABC):
         y = y.float() if y.is_floating_point() else y  # whatever the precision of the network
         outputs = self(x)  # (B, num_outputs)
         loss = self.objective.compare(outputs, y)
+        scores = self.scores_of(stage)
         with torch.no_grad():
             predictions = self.objective.read(outputs)
-            name, score = first_score(predictions, y)
-            self.scores_of(stage).update(loss, score, predictions, y)
-        return {"loss": loss, name: score}  # the bar shows the running mean of both
+            score = first_score(predictions, y)
+            scores.update(loss, score, predictions, y)
+        return {"loss": loss, scores.first: score}  # the bar shows the running mean of both
 
     def on_train_epoch_end(self) -> None:
         self._log_scores("train")
