@@ -1,6 +1,7 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI, joined to runs and their checkpoints."""
 
 import argparse
+import gc
 import inspect
 import logging
 import secrets
@@ -50,7 +51,7 @@ from kindling.facts import SIZES, Facts
 from kindling.models import objectives
 from kindling.models.objectives import Objective
 from kindling.models.supervised import SupervisedModule
-from kindling.trainer import Trainer
+from kindling.trainer import Trainer, Unprofiled
 
 DEFAULT_SEED = 42
 register_type(Tensor, Tensor.tolist, torch.tensor)  # class weights, typed as a list
@@ -270,10 +271,15 @@ class KindlingCLI(LightningCLI):
                 # steps that follow the checkpoint will be done again
                 purge = self.content["global_step"] + 1 if self.resumes else None
                 folder = self.run.folder
-                kwargs["logger"] = RunLogger(folder.parent, name="", version=folder.name, purge_step=purge)
+                # the queue holds what is written at the end of an epoch, so that nobody waits for the disk
+                kwargs["logger"] = RunLogger(
+                    folder.parent, name="", version=folder.name, purge_step=purge, max_queue=1000
+                )
         if self.request.command == "fit":
             callbacks.insert(0, AfterEpoch(*(c for c in callbacks if isinstance(c, Progress | Record | BestAndLast))))
         self.trainer_defaults["callbacks"] = callbacks
+        if options["profiler"] is None:
+            kwargs["profiler"] = Unprofiled()
         try:
             return cast(Trainer, super().instantiate_trainer(**kwargs))
         except (MisconfigurationException, ValueError) as error:
@@ -332,6 +338,7 @@ class KindlingCLI(LightningCLI):
             options = yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True)
             run.config_file.write_text(header + options, encoding="utf-8")
         self._announce()
+        gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
         try:
             trainer.fit(model, **kwargs)
         except BaseException as error:
@@ -343,6 +350,8 @@ class KindlingCLI(LightningCLI):
             remedy = f"{self.program} fit --ckpt_path last  goes on after the last finished epoch"
             self._print(f"\nInterrupted: {remedy if kept else 'no epoch was finished, so nothing is kept'}")
             raise SystemExit(130) from None
+        finally:
+            gc.unfreeze()
         if run is not None:
             run = runs.Run(trainer.strategy.broadcast(run.folder))
             self._summarize(run)

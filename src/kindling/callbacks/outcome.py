@@ -79,6 +79,7 @@ class Outcome(Callback):
             return
         kept_here = features.close()
         scores = pl_module.scores_of("test")  # of this process, until the network resets them in this same hook
+        scores.settle()
         if not isinstance(scores, AllScores) or not scores.predictions:
             return
         local = (torch.cat(scores.predictions).cpu(), torch.cat(scores.targets).cpu(), kept_here)

@@ -10,6 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kindling.callbacks.after_epoch import Row, loss_of, short
+from kindling.models.scores import RunningScores
+from kindling.models.supervised import SupervisedModule
 
 REDRAW = 0.1  # seconds; reading the loss off a GPU more often would stall it
 
@@ -46,13 +48,18 @@ class Progress(ProgressBar):
     ) -> None:
         if self._bar is None:
             return
-        shown = {k: v for k, v in outputs.items() if _is_scalar(v)} if isinstance(outputs, dict) else {}
-        for name, value in {**shown, "loss": loss_of(outputs)}.items():
-            if value is not None:
-                self._sums[name] = self._sums.get(name, 0) + value.detach()
+        scores = pl_module.scores_of("train") if isinstance(pl_module, SupervisedModule) else None
+        if scores is None:  # a network that keeps no sums of its own
+            shown = {k: v for k, v in outputs.items() if _is_scalar(v)} if isinstance(outputs, dict) else {}
+            for name, value in {**shown, "loss": loss_of(outputs)}.items():
+                if value is not None:
+                    self._sums[name] = self._sums.get(name, 0) + value.detach()
         if self._advance(batch_idx):
-            means = {name: short(float(total) / (batch_idx + 1)) for name, total in self._sums.items()}
-            self._bar.set_postfix(means, refresh=True)
+            if isinstance(scores, RunningScores):
+                means = scores.so_far()
+            else:
+                means = {name: float(total) / (batch_idx + 1) for name, total in self._sums.items()}
+            self._bar.set_postfix({name: short(mean) for name, mean in means.items()}, refresh=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close()

@@ -22,4 +22,7 @@ class Reseed(Callback):
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
-        torch.manual_seed(seed)
+        if torch.accelerator.is_available():
+            torch.manual_seed(seed)
+        else:  # there torch.manual_seed would keep a stack trace for each call, to seed a GPU by that it may yet find
+            torch.default_generator.manual_seed(seed)

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision import datasets
 
+from kindling.data import augment
 from kindling.data.recipe import InMemory, Recipe
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
@@ -28,6 +29,8 @@ class FashionMNIST(Recipe):
         batch_size: Images per batch.
         val_size: Images of the 60,000 for training that are set aside for validation.
         seed: Of the choice of the validation images, independent of ``--seed_everything``.
+        flip: Whether half of the training images, drawn anew each epoch, are mirrored.
+        shift: Pixels by which each training image is at most shifted, each way.
         samples: Image files or folders of them (PNG, JPEG, any size) to predict instead of the test set. As in the data
             set, the object should be light on a dark ground.
 
@@ -41,14 +44,20 @@ class FashionMNIST(Recipe):
         batch_size: int = 64,
         val_size: int = 5000,
         seed: int = 0,
+        flip: bool = False,
+        shift: int = 0,
         samples: str | list[str] | None = None,
     ) -> None:
         super().__init__(batch_size)
         if val_size < 1:
             raise UsageError(f"--data.val_size {val_size}: at least 1 validation image is needed")
+        if not 0 <= shift < 28:
+            raise UsageError(f"--data.shift {shift}: images of 28x28 pixels are shifted by 0 to 27")
         self.root = Path(root)
         self.val_size = val_size
         self.seed = seed
+        self.flip = flip
+        self.shift = shift
         self.files = _image_files([samples] if isinstance(samples, str) else samples or [])
 
     @property
@@ -103,6 +112,10 @@ class FashionMNIST(Recipe):
         """Images (N, 1, 28, 28) uint8, a quarter of the bytes of floats until the device, and labels (N,) int64."""
         images = datasets.FashionMNIST(str(self.root), train=train)
         return images.data.unsqueeze(1), images.targets
+
+    def augment(self, x: Tensor) -> Tensor:
+        x = augment.flip(x) if self.flip else x
+        return augment.shift(x, self.shift) if self.shift else x
 
     def normalize(self, x: Tensor) -> Tensor:
         return (x.float() / 255 - MEAN) / STD

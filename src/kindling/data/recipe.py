@@ -32,7 +32,8 @@ class InMemory(Dataset[Batch]):
         return tuple(t[index] for t in self.tensors)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        return tuple(t[indices] for t in self.tensors)
+        chosen = torch.tensor(indices)
+        return tuple(t.index_select(0, chosen) for t in self.tensors)
 
 
 class EpochShuffle(RandomSampler):
@@ -55,9 +56,13 @@ class EpochShuffle(RandomSampler):
         yield from torch.randperm(len(self.data_source), generator=order).tolist()
 
 
-def as_batch(batch: Any) -> Any:
-    """Collate function for a dataset that already answers with batches; a lambda would not reach worker processes."""
-    return batch
+class Batches(DataLoader[Batch]):
+    """Indexes in memory, without what torch's iterator does at each batch for worker processes and its profiler."""
+
+    dataset: InMemory
+
+    def __iter__(self) -> Any:
+        return map(self.dataset.__getitems__, self.batch_sampler or ())
 
 
 class Recipe(LightningDataModule, ABC):
@@ -84,12 +89,21 @@ class Recipe(LightningDataModule, ABC):
     def normalize(self, x: Tensor) -> Tensor:
         """Raw inputs (B, ...) as stored, to what the network takes, float32 (B, ...); on x's device."""
 
+    def augment(self, x: Tensor) -> Tensor:
+        """Raw inputs (B, ...) of training, to such as might have been among them; on x's device."""
+        return x
+
     @abstractmethod
     def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
         """Columns that tell the samples of one of the sets apart, in order; they open ``predictions.csv``."""
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return tuple(t.to(device) for t in batch)  # Lightning's own looks for tensors in whatever a batch may be
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         x, *labels = batch
+        if self.trainer and self.trainer.training:
+            x = self.augment(x)
         x = self.normalize(x.float() if x.is_floating_point() else x)  # in full precision, which bf16-true has taken
         return self.trainer.precision_plugin.convert_input(x) if self.trainer else x, *labels
 
@@ -108,4 +122,4 @@ class Recipe(LightningDataModule, ABC):
 
     def _loader(self, dataset: InMemory, sampler: EpochShuffle | None = None) -> DataLoader[Batch]:
         batch_size = self.batch_size if sampler else UNTRAINED * self.batch_size
-        return DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=as_batch)
+        return Batches(dataset, batch_size=batch_size, sampler=sampler)

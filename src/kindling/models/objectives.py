@@ -5,6 +5,7 @@ of the target, and how a prediction is read off the same numbers are facts of th
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from math import log
 from typing import Any, NamedTuple
 
@@ -171,7 +172,9 @@ class Objective:
 
     def compare(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Outputs (B, num_outputs) and targets (B,) to the mean loss."""
-        with torch.autocast(outputs.device.type, enabled=False):  # in float32: some losses lose too much in half of it
+        # in float32: some losses lose too much in half of it
+        autocast = torch.is_autocast_enabled(outputs.device.type)
+        with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
             return self.form.compare(self.loss, outputs.float(), y, self.facts)
 
     def read(self, outputs: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,33 +11,66 @@ from torchmetrics.functional import mean_squared_error, r2_score
 from torchmetrics.functional.classification import multiclass_auroc, multiclass_f1_score
 from torchmetrics.utilities import dim_zero_cat
 
+HELD = 64  # batches that are scored at once: one by one, the scores of a small network cost more than its forward pass
+
 
 class Scores(Metric, ABC):
     """Gathers batches over an epoch, and over all processes.
 
     Args:
         task: ``binary``, ``multiclass`` or ``regression``.
+        read: Outputs (B, num_outputs) to predictions: probabilities (B, classes), or numbers (B, 1 or 2), the first
+            being the prediction.
     """
 
     full_state_update = False
     loss: Tensor
     samples: Tensor
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task: str, read: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.regression = task == "regression"
-        self.first = "mae" if self.regression else "acc"  # the one score that is cheap enough for every step
+        self.first = "mae" if self.regression else "acc"  # the one score that is cheap enough for training
+        self.read = read
+        self._held: list[tuple[Tensor, Tensor, Tensor]] = []
         self.add_state("loss", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    @abstractmethod
-    def update(self, loss: Tensor, score: Tensor, predictions: Tensor, targets: Tensor) -> None:
-        """
+    def hold(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        """Take a batch in.
+
         Args:
             loss: Mean loss of the batch.
-            score: What ``first_score`` says of it.
-            predictions: Probabilities (B, classes), or numbers (B, 1 or 2), the first being the prediction.
+            outputs: Of the network (B, num_outputs).
             targets: Labels (B,) int64, or numbers (B,).
+        """
+        self._held.append((loss.detach(), outputs.detach(), targets))
+        if len(self._held) == HELD:
+            self.settle()
+
+    def settle(self) -> None:
+        """Score the batches that are held; needed before ``compute``."""
+        if self._held:
+            self.update(*self._scored())
+            self._held = []
+
+    def _scored(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The batches held, as ``update`` takes them."""
+        losses, outputs, targets = zip(*self._held, strict=True)
+        sizes = torch.tensor([len(y) for y in targets], device=losses[0].device)
+        return (torch.stack(losses) * sizes).sum(), self.read(torch.cat(outputs)), torch.cat(targets)
+
+    def reset(self) -> None:
+        self._held = []
+        super().reset()
+
+    @abstractmethod
+    def update(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        """
+        Args:
+            loss: Sum over the samples.
+            predictions: As ``read`` gives them (N, K).
+            targets: Labels (N,) int64, or numbers (N,).
         """
 
     @abstractmethod
@@ -45,21 +79,29 @@ class Scores(Metric, ABC):
 
 
 class RunningScores(Scores):
-    """Loss, and accuracy or mean absolute error: what can be summed up, so that a training step costs little."""
+    """Loss, and accuracy or mean absolute error: what can be summed up, so that nothing is kept of a sample."""
 
     score: Tensor
 
-    def __init__(self, task: str) -> None:
-        super().__init__(task)
+    def __init__(self, task: str, read: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(task, read)
         self.add_state("score", torch.zeros(()), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, score: Tensor, predictions: Tensor, targets: Tensor) -> None:
-        self.loss += loss * len(targets)
+    def update(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        self.loss += loss
         self.samples += len(targets)
-        self.score += score * len(targets)
+        self.score += first_score(predictions, targets) * len(targets)
 
     def compute(self) -> dict[str, Tensor]:
         return {"loss": self.loss / self.samples, self.first: self.score / self.samples}
+
+    def so_far(self) -> dict[str, float]:
+        """The scores of this process. Settles nothing, as sums would then be rounded by when they are looked at."""
+        loss, score, samples = self.loss, self.score, self.samples
+        if self._held:
+            more, predictions, y = self._scored()
+            loss, score, samples = loss + more, score + first_score(predictions, y) * len(y), samples + len(y)
+        return {"loss": float(loss / samples), self.first: float(score / samples)}
 
 
 class AllScores(Scores):
@@ -71,13 +113,13 @@ class AllScores(Scores):
     predictions: list[Tensor]
     targets: list[Tensor]
 
-    def __init__(self, task: str) -> None:
-        super().__init__(task)
+    def __init__(self, task: str, read: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(task, read)
         self.add_state("predictions", [], dist_reduce_fx="cat")
         self.add_state("targets", [], dist_reduce_fx="cat")
 
-    def update(self, loss: Tensor, score: Tensor, predictions: Tensor, targets: Tensor) -> None:
-        self.loss += loss * len(targets)
+    def update(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        self.loss += loss
         self.samples += len(targets)
         self.predictions.append(predictions)
         self.targets.append(targets)
