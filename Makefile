@@ -8,7 +8,7 @@ UV := $(shell command -v uv)
 ARGS ?= --model SimpleNet
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow check format tensorboard locked clean
+.PHONY: help train test test-slow check format bench tensorboard locked clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ check: $(INSTALLED)  ## lint, formatting, types
 format: $(INSTALLED)  ## mend what check finds, where a machine can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+bench: $(INSTALLED)  ## compare with plain PyTorch; twelve minutes, writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
 
 tensorboard: $(INSTALLED)  ## show all runs in the browser
 	$(BIN)/tensorboard --logdir lightning_logs

@@ -113,6 +113,18 @@ def fashion(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def real(tmp_path: Path) -> None:
+    """The real FashionMNIST in ``data/``, from FASHION_MNIST_ROOT (as seen from the clone) or the clone's ``data/``."""
+    raw = ROOT / os.environ.get("FASHION_MNIST_ROOT", "data") / "FashionMNIST/raw"
+    if not raw.is_dir() and "FASHION_MNIST_ROOT" not in os.environ:
+        pytest.skip(f"the real archives are not in {raw}: name their root with FASHION_MNIST_ROOT")
+    assert len(list(raw.glob("*.gz"))) == 4
+    Path("data/FashionMNIST/raw").mkdir(parents=True)
+    for archive in raw.glob("*.gz"):
+        shutil.copy(archive, "data/FashionMNIST/raw")
+
+
+@pytest.fixture
 def fit(kindling: Kindling) -> Callable[..., Path]:
     """Train SimpleNet, for two epochs unless told otherwise; returns the folder that it said it wrote into."""
 

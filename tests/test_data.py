@@ -1,17 +1,15 @@
 import gzip
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, RUN, Kindling
+from conftest import RUN, Kindling, rows
 from torchvision import datasets
 
-from kindling.data import FashionMNIST, SyntheticTabular, fashion_mnist, synthetic_tabular
+from kindling.data import FashionMNIST, SyntheticTabular, augment, fashion_mnist, synthetic_tabular
 
 
 def test_the_products_follow_the_rule() -> None:
@@ -116,6 +114,43 @@ def test_two_processes_at_once_prepare_the_data(fashion: Path) -> None:
     assert [process.communicate()[0] for process in both] == ["190\n", "190\n"]
 
 
+def test_flipped_and_shifted_images_are_the_images() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(1, 256, (400, 1, 6, 5), dtype=torch.uint8)
+    flipped = augment.flip(x)
+    turned = (flipped == x.flip(3)).flatten(1).all(dim=1)
+    assert torch.equal(flipped[~turned], x[~turned])
+    assert 150 < turned.sum() < 250
+    shifted = augment.shift(x, 2)
+    places = {
+        (down, right): torch.nn.functional.pad(x, (2,) * 4)[:, :, 2 + down : 8 + down, 2 + right : 7 + right]
+        for down in range(-2, 3)
+        for right in range(-2, 3)
+    }
+    matches = torch.stack([(shifted == placed).flatten(1).all(dim=1) for placed in places.values()])  # (25, 400)
+    assert (matches.sum(dim=0) == 1).all()
+    assert (matches.sum(dim=1) > 4).all()  # each place some 16 times
+
+
+@pytest.mark.usefixtures("fashion")
+def test_training_images_alone_are_changed(kindling: Kindling) -> None:
+    still = ("--optimizer=SGD", "--optimizer.lr=1e-12")
+    for options in ([], ["--data.flip=true", "--data.shift=3"]):
+        kindling("fit", "--model=Net", "--data.val_size=40", "--trainer.max_epochs=1", *still, *options)
+        kindling("test", "--ckpt_path=best")
+    plain, changed = (rows(RUN.with_name(f"version_{n}") / "metrics.csv")[0] for n in (0, 1))
+    assert float(plain["train/loss"]) != pytest.approx(float(changed["train/loss"]), abs=1e-4)
+    assert float(plain["val/loss"]) == pytest.approx(float(changed["val/loss"]), abs=1e-6)
+    plain, changed = (json.loads((RUN.with_name(f"version_{n}") / "test.json").read_text()) for n in (0, 1))
+    assert plain["test/loss"] == pytest.approx(changed["test/loss"], abs=1e-6)
+    data = FashionMNIST(val_size=40, flip=True, shift=3)
+    data.setup("fit")
+    x = data.train_set.tensors[0][:20]
+    torch.manual_seed(0)
+    assert not torch.equal(data.augment(x), x)
+    assert torch.equal(data.on_after_batch_transfer((x,), 0)[0], data.normalize(x))  # outside training
+
+
 def test_more_validation_images_than_there_are(kindling: Kindling, fashion: Path) -> None:
     assert "--data.val_size 5000: there are 200 images" in _line(kindling, "fit", "--model", "Net")
 
@@ -123,18 +158,6 @@ def test_more_validation_images_than_there_are(kindling: Kindling, fashion: Path
 def _line(kindling: Kindling, *args: str) -> str:
     kindling(*args, code=2)
     return kindling.err
-
-
-@pytest.fixture
-def real(tmp_path: Path) -> None:
-    """The real FashionMNIST in ``data/``, from FASHION_MNIST_ROOT (as seen from the clone) or the clone's ``data/``."""
-    raw = ROOT / os.environ.get("FASHION_MNIST_ROOT", "data") / "FashionMNIST/raw"
-    if not raw.is_dir() and "FASHION_MNIST_ROOT" not in os.environ:
-        pytest.skip(f"the real archives are not in {raw}: name their root with FASHION_MNIST_ROOT")
-    assert len(list(raw.glob("*.gz"))) == 4
-    Path("data/FashionMNIST/raw").mkdir(parents=True)
-    for archive in raw.glob("*.gz"):
-        shutil.copy(archive, "data/FashionMNIST/raw")
 
 
 @pytest.mark.slow

@@ -175,3 +175,17 @@ def test_the_tutorials_recipe_gives_what_the_tutorial_reports(kindling: Kindling
     losses = [float(row["train/loss"]) for row in rows(RUN / "metrics.csv")]
     assert losses[0] > 0.6
     assert 0.4 < losses[-1] < 0.5
+
+
+def test_the_best_checkpoint_where_files_have_one_name_each(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    linked = fit(epochs=3)
+    assert (linked / "checkpoints/best.ckpt").stat().st_ino == (linked / "checkpoints/last.ckpt").stat().st_ino
+
+    def refuse(*args: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    copied = fit(epochs=3)
+    for name in ("best", "last"):
+        assert equal(weights(linked / f"checkpoints/{name}.ckpt"), weights(copied / f"checkpoints/{name}.ckpt"))
+    assert sorted(f.name for f in (copied / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]

@@ -5,9 +5,9 @@ import torch
 from conftest import ROOT, RUN, Kindling, rows
 from sklearn import datasets
 
-from kindling.errors import DataError
+from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
-from kindling.models import MODELS, Net, NeuralNetwork, SequentialNN, SimpleNet, SimpleNN, triplet_net
+from kindling.models import MODELS, Net, NeuralNetwork, SequentialNN, SimpleNet, SimpleNN, WideResNet, triplet_net
 
 
 def test_simple_net_is_the_tutorials() -> None:
@@ -29,6 +29,45 @@ def test_net_refuses_other_sizes() -> None:
         Net(image_size=64)
 
 
+def test_nets_options_change_what_they_name() -> None:
+    net = Net(channels=(8, 24), widths=(50,), activation="SiLU", norm=True, dropout=0.5, num_outputs=3)
+    kinds = [type(layer).__name__ for layer in net.net]
+    convolution = ["Conv2d", "BatchNorm2d", "SiLU", "MaxPool2d"]
+    assert kinds == [*convolution * 2, "Flatten", "Dropout", "Linear", "BatchNorm1d", "SiLU", "Dropout", "Linear"]
+    assert [tuple(p.shape) for p in net.parameters() if p.ndim > 1] == [
+        *((8, 1, 5, 5), (24, 8, 5, 5)),
+        *((50, 600), (3, 50)),
+    ]
+    assert [type(layer).__name__ for layer in Net(widths=()).net][-2:] == ["Flatten", "Linear"]
+
+
+def test_a_net_with_a_mirror_sees_both_sides_alike_when_it_is_trained() -> None:
+    torch.manual_seed(0)
+    plain, x = Net(), torch.randn(5, 1, 28, 28)
+    mirrored = Net(mirror=True)
+    mirrored.load_state_dict(plain.state_dict())
+    assert torch.equal(mirrored(x), plain(x))  # while it is being trained
+    mirrored.eval()
+    assert torch.allclose(mirrored(x), (plain(x) + plain(x.flip(3))) / 2)
+    assert torch.allclose(mirrored(x), mirrored(x.flip(3)), atol=1e-6)
+    assert not torch.allclose(plain(x), plain(x.flip(3)), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["Relu", "Linear"])
+def test_an_activation_has_to_be_one(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--model.activation {name}: torch.nn has no such activation"):
+        Net(activation=name)
+
+
+def test_wide_res_net_has_the_depth_and_width_asked_for() -> None:
+    net = WideResNet(in_channels=3, num_outputs=4, depth=10, width=2)
+    assert sum(m.kernel_size == (3, 3) for m in net.modules() if isinstance(m, torch.nn.Conv2d)) == 7
+    assert net(torch.zeros(2, 3, 28, 28)).shape == (2, 4)
+    assert sum(p.numel() for p in WideResNet(depth=28, width=10, in_channels=3).parameters()) == 36_479_194  # the paper
+    with pytest.raises(UsageError, match="depth 12: three stages"):
+        WideResNet(depth=12)
+
+
 @pytest.mark.parametrize("widths", [(), (7,), (512, 512), (5, 4, 3)])
 def test_neural_network_has_the_widths_asked_for(widths: tuple[int, ...]) -> None:
     net = NeuralNetwork(in_features=12, widths=widths, num_outputs=3)
@@ -46,7 +85,7 @@ def test_probabilities_sum_to_one() -> None:
 def test_only_what_is_named_is_there() -> None:
     import kindling.models
 
-    assert set(MODELS) == {"SimpleNet", "Net", "NeuralNetwork", "SimpleNN", "SequentialNN", "TripletNet"}
+    assert set(MODELS) == {"SimpleNet", "Net", "NeuralNetwork", "SimpleNN", "SequentialNN", "TripletNet", "WideResNet"}
     with pytest.raises(AttributeError, match="has no attribute 'Nets'"):
         _ = kindling.models.Nets
 

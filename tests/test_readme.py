@@ -99,12 +99,25 @@ def test_the_map_names_every_file() -> None:
         assert file.name == "__init__.py" or file.name in described, file
 
 
-def test_the_recipes_say_what_they_reach() -> None:
-    recipes = list((ROOT / "configs").glob("*.yaml"))
-    assert recipes
-    for recipe in recipes:
-        header = recipe.read_text(encoding="utf-8").partition("\n")[0]
-        assert re.match(r"# .+\d", header), recipe
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_says_what_it_reaches_how_and_where(recipe: Path) -> None:
+    first, *header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    assert re.match(r"# .+\d", first)
+    assert f"# python scripts/main.py fit -c configs/{recipe.name}" in "\n".join(header)
+    if "Not run yet" not in first:
+        assert re.search(r"seeds \d to \d", " ".join(header))
+        assert re.search(r"\d (s|minutes) on two CPU cores", " ".join(header))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
+@pytest.mark.usefixtures("fashion")
+def test_a_recipe_trains(kindling: Kindling, recipe: Path) -> None:
+    images = ["--data.val_size=40", "--data.batch_size=20"] if recipe.stem.startswith("fashion") else []
+    kindling("fit", "-c", str(recipe), "--trainer.fast_dev_run=true", *images)
+    assert kindling.err == ""
 
 
 def make(*args: str, cwd: Path = ROOT) -> str:
@@ -119,7 +132,18 @@ def make(*args: str, cwd: Path = ROOT) -> str:
 def test_make_lists_its_targets_by_itself() -> None:
     out = make()
     targets = re.findall(r"^\s+make (\S+)\s+\S", out, re.MULTILINE)
-    assert targets == ["help", "train", "test", "test-slow", "check", "format", "tensorboard", "locked", "clean"]
+    assert targets == [
+        "help",
+        "train",
+        "test",
+        "test-slow",
+        "check",
+        "format",
+        "bench",
+        "tensorboard",
+        "locked",
+        "clean",
+    ]
     for words in COMMANDS:
         if "make" in words:
             assert words[words.index("make") + 1] in targets

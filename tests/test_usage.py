@@ -15,7 +15,7 @@ LIGHT = [
     (("fit",), "fit needs a network: add --model NAME: there are SimpleNet, Net, NeuralNetwork, "),
     (("fit", "--model", "SimpelNet"), "there is no model 'SimpelNet', did you mean SimpleNet or SimpleNN?"),
     (("fit", "--model", "simplenet"), "did you mean SimpleNet or SimpleNN?"),
-    (("fit", "--model", "Resnet50"), "there is no model 'Resnet50': there are SimpleNet, Net, NeuralNetwork, "),
+    (("fit", "--model", "Perceptron"), "there is no model 'Perceptron': there are SimpleNet, Net, NeuralNetwork, "),
     ((*FIT, "--data", "FashonMNIST"), "there is no data 'FashonMNIST', did you mean FashionMNIST?"),
     ((*FIT, "--optimizer", "Adm"), "there is no optimizer 'Adm' in torch.optim, did you mean Adam or RAdam?"),
     ((*FIT, "--lr_scheduler", "StepLr"), "did you mean StepLR or MultiStepLR?"),

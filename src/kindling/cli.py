@@ -1,5 +1,6 @@
 """The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``commands``."""
 
+import gc
 import sys
 from os import environ
 from pathlib import Path
@@ -70,7 +71,11 @@ def _run(args: list[str]) -> int:
         return 0
     checkpoint = None if request.wants_help else _checkpoint(request, program)
 
-    from kindling import commands  # imports torch and lightning, which takes seconds
+    gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second
+    try:
+        from kindling import commands  # imports torch and lightning, which takes seconds
+    finally:
+        gc.enable()
 
     return commands.run(request, checkpoint, program)
 

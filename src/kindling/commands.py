@@ -32,7 +32,7 @@ from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from kindling import checkpoints, layers, runs
-from kindling.arguments import RUNLESS, TRAINER_COMMANDS, Request, as_typed
+from kindling.arguments import RUNLESS, Request, as_typed
 from kindling.callbacks.after_epoch import AfterEpoch, short
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
@@ -88,6 +88,8 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
         raise UsageError(explain(str(error))) from error
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
         raise UsageError(str(error)) from error
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # gloo's threads, left to the interpreter's end, at times abort it
     return 0
 
 
@@ -101,23 +103,23 @@ class KindlingCLI(LightningCLI):
         self.checkpoint = checkpoint
         self.program = program
         self.content = checkpoints.read(checkpoint.file) if checkpoint else {}
-        self.command_parsers: dict[str, LightningArgumentParser] = {}
         parser_options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             trainer_class=Trainer,
             save_config_callback=None,  # fit writes config.yaml: Lightning's callback refuses to go on in a folder
             trainer_defaults={"log_every_n_steps": 1, "enable_model_summary": False},
             seed_everything_default=DEFAULT_SEED,
-            parser_kwargs=parser_options | {command: dict(parser_options) for command in TRAINER_COMMANDS},
+            parser_kwargs=parser_options | {request.command: dict(parser_options)},
             auto_configure_optimizers=False,  # done here, when the Trainer knows the number of steps
             load_from_checkpoint_support=False,  # the networks save their plain arguments themselves
         )
 
     # Parsing
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        return LightningCLI.subcommands() | {name: {"model", "datamodule"} for name in RUNLESS}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The one that is carried out; describing the options of the other five takes longer than parsing."""
+        known = LightningCLI.subcommands() | {name: {"model", "datamodule"} for name in RUNLESS}
+        return {self.request.command: known[self.request.command]}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -128,11 +130,9 @@ class KindlingCLI(LightningCLI):
         parser.add_subclass_arguments(LightningModule, "model", skip=set(SIZES), required=False, fail_untyped=False)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        command = TRAINER_COMMANDS[len(self.command_parsers)]
-        self.command_parsers[command] = parser
         parser.add_optimizer_args((Optimizer,))
         parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
-        if command == "fit":
+        if self.request.command == "fit":
             parser.add_argument(
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
             )

@@ -46,9 +46,13 @@ class BestAndLast(Checkpoint):
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
             if improved:
-                copy = self.folder / "best.part"
-                shutil.copyfile(part, copy)
-                copy.replace(self.folder / "best.ckpt")
+                second = self.folder / "best.part"
+                second.unlink(missing_ok=True)
+                try:
+                    second.hardlink_to(part)  # a second name for the same bytes, however many they are
+                except OSError:  # the file system has no such thing
+                    shutil.copyfile(part, second)
+                second.replace(self.folder / "best.ckpt")
             part.replace(last)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -53,7 +53,8 @@ class EpochShuffle(RandomSampler):
 
     def __iter__(self) -> Iterator[int]:
         order = torch.Generator().manual_seed(self.seed + self.epoch)
-        yield from torch.randperm(len(self.data_source), generator=order).tolist()
+        for part in torch.randperm(len(self.data_source), generator=order).split(2**16):  # Python's numbers are large
+            yield from part.tolist()
 
 
 class Batches(DataLoader[Batch]):
