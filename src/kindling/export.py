@@ -39,6 +39,7 @@ class WholeNetwork(nn.Module):
     def __init__(self, network: SupervisedModule, data: Recipe) -> None:
         super().__init__()
         self.network = copy.deepcopy(network)  # Lightning leaves the trainer out of a copy
+        self.network.to(memory_format=torch.contiguous_format)  # torch.export stores no others whole
         self.network.loss = None
         del self.network.scores
         self.normalize = data.normalize
