@@ -13,9 +13,11 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # the suite runs in a process per core
 os.environ["TQDM_DISABLE"] = "1"  # as main does where there is no terminal, before anybody imports tqdm
 
+import errors_page
 import numpy as np
 import pytest
 import torch
+from errors_page import Case
 from torchvision import datasets
 
 from kindling.cli import main
@@ -52,6 +54,16 @@ class Kindling:
         assert _files() == before, "something was left behind"
         return self.err
 
+    def answers(self, section: str, case: Case) -> None:
+        """Go through a case of docs/errors.md."""
+        case.prepare()
+        errors_page.check(section, case, self.fails(*case.args).removeprefix("kindling: error: ").strip())
+
+
+def pytest_sessionfinish() -> None:
+    if errors_page.WRITE:
+        errors_page.write()
+
 
 def _files() -> set[Path]:
     """All files, and the folders of runs, which may not be left behind empty; but for locks."""
@@ -77,7 +89,8 @@ def kindling(capsys: pytest.CaptureFixture[str]) -> Kindling:
 
 
 @pytest.fixture(scope="session")
-def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished default run of SimpleNet, which no test may change."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -86,9 +99,9 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(_trained: Path) -> Path:
+def run(trained_once: Path) -> Path:
     """A finished default run of SimpleNet in the working directory, the test's own to spoil."""
-    shutil.copytree(_trained, RUN)
+    shutil.copytree(trained_once, RUN)
     return RUN
 
 

@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import RUN, Kindling, rows
+from PIL import Image
 from torchvision import datasets
 
 from kindling.data import FashionMNIST, SyntheticTabular, augment, fashion_mnist, synthetic_tabular
+from kindling.errors import DataError
 
 
 def test_the_products_follow_the_rule() -> None:
@@ -96,10 +99,27 @@ def test_without_the_archives_and_a_network_one_line_says_what_goes_where(
         archive.write_bytes(gzip.compress(gzip.decompress(content)[:-1] + b"?", mtime=0))
     kindling("fit", "--model", "Net", code=2)
     assert kindling.err.count("\n") == 1
-    assert "FashionMNIST is not in data/FashionMNIST/raw and can't be downloaded" in kindling.err
-    for name, _ in datasets.FashionMNIST.resources:
-        assert name in kindling.err
+    assert "FashionMNIST is not in data/FashionMNIST/raw, or in parts, or damaged, and can't be dow" in kindling.err
+    assert kindling.err.endswith("put these official archives there: t10k-labels-idx1-ubyte.gz\n")
     assert not list(Path("lightning_logs").glob("version_*"))
+
+
+def test_a_picture_of_16_bits_has_the_same_greys() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(grey).save("8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save("16.png")
+    data = FashionMNIST(samples=["8.png", "16.png"])
+    data.setup("predict")
+    assert data.predict_set.tensors[0].tolist() == [[grey.tolist()]] * 2
+
+
+def test_a_damaged_archive_costs_no_unpacked_file(fashion: Path) -> None:
+    FashionMNIST().prepare_data()
+    before = {f: f.read_bytes() for f in fashion.glob("*-ubyte")}
+    (fashion / "train-images-idx3-ubyte.gz").write_bytes(b"")
+    with pytest.raises(DataError, match=r"archives there: train-images-idx3-ubyte\.gz$"):
+        FashionMNIST().prepare_data()
+    assert {f: f.read_bytes() for f in fashion.glob("*-ubyte")} == before
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
+import math
 import struct
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision import datasets
+from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from kindling.data import augment
 from kindling.data.recipe import InMemory, Recipe
@@ -16,7 +19,9 @@ from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 
 MEAN, STD = 0.2860, 0.3530  # the 60,000 training images, pixels in [0, 1]
+SIZE = 28
 IMAGE_FILES = {".png", ".jpg", ".jpeg"}
+ANEW = "delete it, so that its archive is unpacked, or downloaded, anew"
 
 
 class FashionMNIST(Recipe):
@@ -72,26 +77,33 @@ class FashionMNIST(Recipe):
     def prepare_data(self) -> None:
         if self.files and self.trainer is not None and self.trainer.state.fn == "predict":
             return  # the data set itself is not needed
-        raw = self.root / "FashionMNIST" / "raw"
-        archives = [raw / name for name, _ in datasets.FashionMNIST.resources]
+        raw = self._raw
+        archives = {raw / name: md5 for name, md5 in datasets.FashionMNIST.resources}
         try:
-            if not all(_matches(archive) for archive in archives):
+            if not all(map(_matches, archives)):
                 raw.mkdir(parents=True, exist_ok=True)
                 with FileLock(raw / ".lock"):  # of two processes the second finds the work done
                     for archive in archives:
                         if not _matches(archive):
-                            archive.with_suffix("").unlink(missing_ok=True)
-                    datasets.FashionMNIST(str(self.root), download=True)
+                            url = datasets.FashionMNIST.mirrors[0] + archive.name
+                            download_and_extract_archive(url, raw, filename=archive.name, md5=archives[archive])
+        except (FileExistsError, NotADirectoryError) as error:
+            raise DataError(
+                f"--data.root {self.root}: {raw} can't be a folder, as there is a file in its place: name another root"
+            ) from error
         except PermissionError as error:
             raise DataError(
-                f"{raw} can't be written ({error.strerror}): make it writable, or copy the archives to a folder that "
-                "is, and name that with --data.root"
+                f"{raw} can't be read and written ({error.strerror}): get the right to, or copy the archives to a "
+                "folder of your own, and name that with --data.root"
             ) from error
         except (RuntimeError, OSError) as error:
-            names = ", ".join(archive.name for archive in archives)
+            why = str(error).strip().splitlines()[-1]
+            lacking = [a.name for a, md5 in archives.items() if not _matches(a) and not check_integrity(a, md5)]
+            if not lacking:
+                raise DataError(f"the archives in {raw} can't be unpacked ({why}): mend that, or empty it") from error
             raise DataError(
-                f"FashionMNIST is not in {raw} and can't be downloaded ({str(error).strip().splitlines()[-1]}): "
-                f"put the four official archives there: {names}"
+                f"FashionMNIST is not in {raw}, or in parts, or damaged, and can't be downloaded ({why}): put these "
+                f"official archives there: {', '.join(lacking)}"
             ) from error
 
     def setup(self, stage: str) -> None:
@@ -108,10 +120,21 @@ class FashionMNIST(Recipe):
         else:
             self.test_set = self.predict_set = InMemory(*self._read(train=False))
 
+    @property
+    def _raw(self) -> Path:
+        return self.root / "FashionMNIST" / "raw"
+
     def _read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images (N, 1, 28, 28) uint8, a quarter of the bytes of floats until the device, and labels (N,) int64."""
-        images = datasets.FashionMNIST(str(self.root), train=train)
-        return images.data.unsqueeze(1), images.targets
+        images, labels = (
+            self._raw / f"{'train' if train else 't10k'}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")
+        )
+        x, y = _read_idx(images, SIZE, SIZE), _read_idx(labels)
+        if len(x) != len(y):
+            raise DataError(f"{images} has {len(x)} images, but {labels.name} {len(y)} labels: {ANEW}")
+        if (y >= len(self.facts.class_names)).any():
+            raise DataError(f"{labels} has a label {y.max()}, but the classes are 0 to 9: {ANEW}")
+        return x.unsqueeze(1), y.long()
 
     def augment(self, x: Tensor) -> Tensor:
         x = augment.flip(x) if self.flip else x
@@ -133,38 +156,71 @@ def _matches(archive: Path) -> bool:
     if not unpacked.is_file():
         return False
     if not archive.is_file():
-        return True  # somebody tidied the archives away; the IDX reader still checks the length
-    with archive.open("rb") as file:
-        file.seek(-8, 2)
-        crc, length = struct.unpack("<II", file.read(8))
+        return True  # somebody tidied the archives away
     content = unpacked.read_bytes()
-    return (len(content), zlib.crc32(content)) == (length, crc)
+    return archive.read_bytes()[-8:] == struct.pack("<II", zlib.crc32(content), len(content))
+
+
+def _read_idx(file: Path, *item: int) -> Tensor:
+    """Items (N, *item) uint8 of an IDX file: a magic number, the sizes, and then the bytes, row by row."""
+    try:
+        content = np.fromfile(file, np.uint8)
+    except OSError as error:
+        raise DataError(f"{file} can't be read ({error.strerror}): make it readable, or {ANEW}") from error
+    shape = (int.from_bytes(content[4:8].tobytes(), "big"), *item)
+    header = struct.pack(f">{1 + len(shape)}I", 0x0800 + len(shape), *shape)
+    if content[: len(header)].tobytes() != header or len(content) != len(header) + math.prod(shape) > len(header):
+        what = f"images of {SIZE}x{SIZE} pixels" if item else "labels"
+        raise DataError(f"{file} is damaged, or doesn't hold {what}: {ANEW}")
+    return torch.from_numpy(content[len(header) :]).reshape(shape)
 
 
 def _image_files(samples: list[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, samples):
-        if path.is_dir():
-            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_FILES)
-            if not inside:
-                raise DataError(f"--data.samples: the folder {path} holds no PNG or JPEG")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise DataError(f"--data.samples: there is no image or folder {path}")
+        try:
+            if path.is_dir():
+                inside = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_FILES)
+                if not inside:
+                    raise DataError(f"--data.samples: the folder {path} holds no PNG or JPEG: name another")
+                files += inside
+            elif path.is_file():
+                files.append(path)
+            else:
+                raise DataError(f"--data.samples: there is no image or folder {path}: name one that is there")
+        except OSError as error:
+            raise DataError(f"--data.samples {path} can't be read ({error.strerror}): make it readable") from error
     return files
 
 
 def _read_image(path: Path) -> Tensor:
     """Any picture as (1, 28, 28) uint8: grey, its longer side 28 pixels, on black where it is empty."""
     try:
-        with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
-            if image.has_transparency_data:
-                black = Image.new("RGBA", image.size, "black")
-                image = Image.alpha_composite(black, image.convert("RGBA"))
-            small = ImageOps.pad(image.convert("L"), (28, 28), Image.Resampling.LANCZOS)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} can't be read as an image: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on what Pillow copes with
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as file:
+                image: Image.Image = ImageOps.exif_transpose(file)
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+        raise DataError(
+            f"{path} can't be read as an image ({_why(error)}): save it anew as PNG or JPEG, or leave it out"
+        ) from error
+    if max(image.size) >= 2 * SIZE * min(image.size):
+        raise DataError(f"{path}: of {image.width}x{image.height} pixels none is left in {SIZE}x{SIZE}: cut it")
+    if image.mode == "I;16":
+        image = Image.fromarray((np.array(image) >> 8).astype(np.uint8))  # convert would make 255 of whatever is more
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, "black")
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    small = ImageOps.pad(image.convert("L"), (SIZE, SIZE), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(small)).unsqueeze(0)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return "no PNG or JPEG"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "damaged, or cut short"

@@ -25,7 +25,7 @@ def split_rows(
     least = [int(share > 0) for share in shares]
     if len(rest) < least[1] + least[2]:
         raise DataError(
-            f"{path}: {len(classes)} rows of {len(first)} classes are too few to train and to validate with"
+            f"{path}: {len(classes)} rows of {len(first)} classes are too few to train and to validate with: add some"
         )
 
     def take(share: float, left_for_others: int) -> NDArray[np.int64]:

@@ -4,8 +4,10 @@ import csv
 import gzip
 import hashlib
 import io
+import re
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,9 @@ from kindling.errors import DataError
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 HEAD = 10_000  # rows that tell which columns can be read as numbers at once; the others are read as texts first
+LONGEST_LINE = 2**24  # characters; a file without line ends would otherwise fill the memory
+LARGEST = float(np.finfo(np.float32).max) ** 0.5  # 1.8e19, whose square a float32 still holds, for errors and scores
+SEPARATORS = re.compile(r"(?<=\d)[,'\u2019\u00a0\u202f](?=\d)")  # of decimals or thousands, e.g. in 1,5 and 12'000
 TRUTHS = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}  # how pandas reads the former
 Kind = str | None  # of a column: "number", "text", or None where its cells decide
 Place = Callable[[Any], str]  # names a row by its label in a frame's index, e.g. "houses.csv, line 7"
@@ -42,11 +47,11 @@ class Table(ABC):
         self.path = path
 
     def _check_shape(self) -> None:
-        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if twice:
-            raise DataError(f"{self.path} has several columns called {twice[0]}: give each its own name")
+        name, count = Counter(name.strip() for name in self.columns).most_common(1)[0]
+        if count > 1:
+            raise DataError(f"{self.path} has several columns called {name}: give each its own name")
         if not self.num_rows:
-            raise DataError(f"{self.path} has column names but no rows")
+            raise DataError(f"{self.path} has column names but no rows: add some")
 
     @abstractmethod
     def read(self, kinds: Mapping[str, Kind]) -> pd.DataFrame:
@@ -84,8 +89,9 @@ class TextTable(Table):
         super().__init__(path)
         self.compression = "gzip" if path.suffix.lower() == ".gz" else None
         with self._text() as file:
-            first = next((line for line in file if not line.isspace()), "")
-        self.separator = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else max(",;\t", key=first.count)
+            first = next((line for line in self._lines(file) if not line.isspace()), "")
+        unquoted = re.sub('"[^"]*"', "", first)
+        self.separator = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else max(",;\t", key=unquoted.count)
         records = self._records()
         _, header = next(records, (1, []))
         if not header:
@@ -126,7 +132,7 @@ class TextTable(Table):
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Cells, the header's first, and the line on which they begin; without blank lines, as pandas has it."""
         with self._text() as file:
-            reader = csv.reader(file, delimiter=self.separator, strict=True)
+            reader = csv.reader(self._lines(file), delimiter=self.separator, strict=True)
             line = 1
             try:
                 for cells in reader:
@@ -134,7 +140,20 @@ class TextTable(Table):
                         yield line, cells
                     line = reader.line_num + 1
             except csv.Error as error:
-                raise DataError(f"{self.path}, line {line}: {error}: see whether its quotes come in pairs") from error
+                limit = f"a cell of more than {csv.field_size_limit():,} characters"
+                why = limit if "field larger" in str(error) else str(error)
+                raise DataError(f"{self.path}, line {line}: {why}: see whether its quotes come in pairs") from error
+
+    def _lines(self, file: io.TextIOWrapper) -> Iterator[str]:
+        number = 1
+        while line := file.readline(LONGEST_LINE + 1):
+            if "\0" in line:
+                raise DataError(f"{self.path}, line {number}: a NUL, which no text has: save the table as UTF-8")
+            if len(line) > LONGEST_LINE:
+                long = f"more than {LONGEST_LINE:,} characters"
+                raise DataError(f"{self.path}, line {number}: {long}: see whether the file is a table")
+            yield line
+            number += 1
 
     @contextmanager
     def _text(self) -> Iterator[io.TextIOWrapper]:
@@ -144,7 +163,7 @@ class TextTable(Table):
         except UnicodeDecodeError as error:
             raise DataError(f"{self.path}, line {self._undecodable()}: not UTF-8: save the table as UTF-8") from error
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{self.path} can't be read: {error}") from error
+            raise _unreadable(self.path, error) from error
 
     def _bytes(self) -> BinaryIO | gzip.GzipFile:
         return gzip.open(self.path) if self.compression else self.path.open("rb")
@@ -173,12 +192,19 @@ class ParquetTable(Table):
             raise DataError(f"{path}: a Parquet file needs pyarrow: pip install -e '.[parquet]'") from error
         try:
             with pq.ParquetFile(path) as file:
-                self.columns, self.num_rows = list(file.schema_arrow.names), file.metadata.num_rows
+                schema, self.num_rows = file.schema_arrow, file.metadata.num_rows
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} can't be read: {' '.join(str(error).split())}") from error
+            raise _unreadable(path, error) from error
+        self.columns = list(schema.names)
+        self.nested = {field.name for field in schema if pa.types.is_nested(field.type)}
         self._check_shape()
 
     def read(self, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+        name = next((name for name in kinds if name in self.nested), None)
+        if name is not None:
+            raise DataError(
+                f"{self.path}: column {name} holds lists or the like: leave it out with --data.ignore {name}"
+            )
         frame = self._arrow(list(kinds)).to_pandas(strings_to_categorical=True, self_destruct=True)
         return self._typed(frame, kinds)
 
@@ -196,7 +222,7 @@ class ParquetTable(Table):
         try:
             return pq.read_table(self.path, columns=columns, partitioning=None).replace_schema_metadata()
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{self.path} can't be read: {' '.join(str(error).split())}") from error
+            raise _unreadable(self.path, error) from error
 
 
 def open_table(path: Path, option: str) -> Table:
@@ -205,20 +231,23 @@ def open_table(path: Path, option: str) -> Table:
     Raises:
         DataError: It is not there, can't be read, is empty, has uneven rows, or two columns of one name.
     """
-    if not path.is_file():
-        what = "is a folder: name a file in it" if path.is_dir() else "does not exist: name a file that does"
-        raise DataError(f"{option} {path} {what}")
+    try:
+        if not path.is_file():
+            what = "is a folder: name a file in it" if path.is_dir() else "does not exist: name a file that does"
+            raise DataError(f"{option} {path} {what}")
+    except OSError as error:
+        raise DataError(f"{option} {path} can't be read ({error.strerror}): name a file that can") from error
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"{option} {path}: save the table as one of {', '.join(SUFFIXES)}")
     return ParquetTable(path) if path.suffix.lower() == ".parquet" else TextTable(path)
 
 
-def numbers(column: pd.Series, name: str, place: Place) -> NDArray[np.float64]:
+def numbers(column: pd.Series, name: str, place: Place, largest: float = LARGEST) -> NDArray[np.float64]:
     """Cells of any type as numbers, NaN where there is none.
 
     Raises:
         NotANumberError: A cell is a text.
-        DataError: A number is infinite, or is as float32.
+        DataError: A number is beyond ``largest``, or infinite.
     """
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -228,15 +257,19 @@ def numbers(column: pd.Series, name: str, place: Place) -> NDArray[np.float64]:
         texts = np.append(np.isnan(parsed), False)[places]
         if texts.any():
             row = int(texts.argmax())
-            what = f"{str(column.iloc[row])!r} in column {name} is not a number"
-            raise NotANumberError(f"{place(column.index[row])}: {what}: mend that cell", name)
+            text = str(column.iloc[row])
+            remedy = "mend that cell"
+            if not np.isnan(_parsed([SEPARATORS.sub("", text)])).any():
+                remedy = "write numbers with a point, and nothing between thousands"
+            raise NotANumberError(
+                f"{place(column.index[row])}: {text!r} in column {name} is not a number: {remedy}", name
+            )
         values = np.append(parsed, np.nan)[places]
-    beyond = np.abs(values) > np.finfo(np.float32).max
+    beyond = np.abs(values) > largest
     if beyond.any():
         row = int(beyond.argmax())
-        raise DataError(
-            f"{place(column.index[row])}: {values[row]:g} in column {name} is infinite: leave that cell empty"
-        )
+        what = f"{values[row]:g} in column {name} is too large, beyond {largest:.1e}"
+        raise DataError(f"{place(column.index[row])}: {what}: leave that cell empty")
     return values
 
 
@@ -255,8 +288,9 @@ def codes(column: pd.Series, known: Sequence[str]) -> NDArray[np.int64]:
 
 
 def mostly_numbers(column: pd.Series) -> bool:
-    """Whether most of the different cells of any type are numbers, but not all."""
-    return not _holds_numbers(column) and bool(np.isnan(_parsed(pd.factorize(column)[1])).mean() < 0.5)
+    """Whether most of the different cells of any type are numbers, or seem to be for their commas, but not all."""
+    distinct = [SEPARATORS.sub("", str(value)) for value in pd.factorize(column)[1]]
+    return not _holds_numbers(column) and bool(np.isnan(_parsed(distinct)).mean() < 0.5)
 
 
 def _as_texts(distinct: Iterable[object]) -> list[str]:
@@ -277,3 +311,9 @@ def _holds_numbers(column: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(column):
         return not pd.api.types.is_bool_dtype(column)
     return not np.isnan(_parsed(pd.factorize(column)[1])).any()
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    why = " ".join(str(getattr(error, "strerror", None) or error).split())
+    remedy = "make it readable" if isinstance(error, PermissionError) else "save the table anew"
+    return DataError(f"{path} can't be read ({why}): {remedy}")

@@ -13,6 +13,7 @@ from kindling.catalog import nearest
 from kindling.data.recipe import InMemory, Recipe
 from kindling.data.split import split_rows
 from kindling.data.table_file import (
+    LARGEST,
     Kind,
     NotANumberError,
     Place,
@@ -28,6 +29,8 @@ from kindling.facts import Facts
 
 Gaps = Literal["mean", "median", "drop"]
 Task = Literal["auto", "classification", "regression"]
+SHOWN_COLUMNS = 100  # in a message
+MOST_FEATURES = 10_000  # columns, each of which takes a millisecond to get to know
 
 
 class Learned(TypedDict):
@@ -115,6 +118,7 @@ class TabularCSV(Recipe):
         self.ignore, self.categorical = _names(ignore), _names(categorical)
         self._learned: Learned | None = None
         self._parts: list[TableRows] | None = None  # training, validation and test rows of ``path``
+        self._others: dict[str, TableRows] = {}  # rows of another file, by the option that names it
         self._constants: dict[torch.device, tuple[Tensor, ...]] = {}
 
     @property
@@ -164,6 +168,11 @@ class TabularCSV(Recipe):
             )
         self._learn(Learned(**state_dict))  # type: ignore[typeddict-item]
 
+    def prepare_data(self) -> None:
+        """Read what the command needs before the loggers make their files, which a mistake would leave behind."""
+        if self.trainer is not None and self.trainer.state.fn is not None:
+            self.setup(self.trainer.state.fn)
+
     def setup(self, stage: str) -> None:
         if stage == "predict" and self.predict_path is not None:
             self.predict_set = self._read(self.predict_path, "--data.predict_path", with_target=False)
@@ -176,9 +185,15 @@ class TabularCSV(Recipe):
                 raise DataError(f"the split of {self.path} left no test rows: name some with {_other(stage)}")
         else:
             self.train_set, self.val_set, _ = self._split(stage)
-        if stage == "predict" and "prediction" in self.predict_set.table.columns:
-            path = self.predict_set.table.path
-            raise DataError(f"{path} has a column prediction, as the predictions will: rename it, or take it out")
+            if stage == "fit" and self.test_path is not None:  # a mistake in it should not show after the training
+                self._read(self.test_path, "--data.test_path", with_target=True)
+        if stage == "predict":
+            table, written = self.predict_set.table, {"prediction", *(f"p({name})" for name in self.learned["classes"])}
+            column = next((c for c in table.columns if c in written), None)
+            if column is not None:
+                raise DataError(
+                    f"{table.path} has a column {column}, as the predictions will: rename it, or take it out"
+                )
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Raw rows to what the sets store; other columns and their order are of no matter.
@@ -274,6 +289,11 @@ class TabularCSV(Recipe):
 
     def _read(self, path: str, option: str, with_target: bool) -> TableRows:
         """Rows of another file than that for training."""
+        if option not in self._others:
+            self._others[option] = self._read_other(path, option, with_target)
+        return self._others[option]
+
+    def _read_other(self, path: str, option: str, with_target: bool) -> TableRows:
         table, learned = open_table(Path(path), option), self.learned
         self._check_columns(table.columns, path, with_target)
         frame = table.read(self._kinds(with_target))
@@ -292,14 +312,26 @@ class TabularCSV(Recipe):
         for option, columns in {**named, "categorical": self.categorical}.items():
             for column in columns:
                 if column not in table.columns:
-                    hint = nearest(column, table.columns) or f", but {', '.join(table.columns)}"
+                    some = table.columns[:SHOWN_COLUMNS]
+                    more = ", ..." if len(table.columns) > SHOWN_COLUMNS else ""
+                    hint = nearest(column, some) or f", but {', '.join(some)}{more}: name one of its own"
                     raise UsageError(f"--data.{option}: {table.path} has no column {column}{hint}")
                 if column == self.target and option != "target":
-                    raise UsageError(f"--data.{option} {column}: that is the target")
-        chosen = self.features or [c for c in table.columns if not c.startswith("Unnamed: ")]  # an index, from pandas
-        features = [c for c in table.columns if c in chosen and c not in (self.target, *self.ignore)]
+                    raise UsageError(f"--data.{option} {column}: that is the target, so take it out")
+                if columns.count(column) > 1 or (option == "ignore" and column in named["features"]):
+                    raise UsageError(f"--data.{option} {column}: that column is named twice, so take it out once")
+        with_names = [c for c in table.columns if not c.startswith("Unnamed: ")]  # an index, from pandas
+        chosen = set(with_names if self.features is None else self.features) - {self.target, *self.ignore}
+        features = [c for c in table.columns if c in chosen]
         if not features:
-            raise UsageError(f"--data.features: no column of {table.path} is left to predict {self.target} from")
+            raise UsageError(
+                f"--data.features: no column of {table.path} is left to predict {self.target} from: name one"
+            )
+        if len(features) > MOST_FEATURES:
+            raise UsageError(
+                f"{table.path} has {len(features):,} columns to predict {self.target} from, more than "
+                f"{MOST_FEATURES:,}: name those that count with --data.features"
+            )
         kinds: dict[str, Kind] = {c: "text" if c in self.categorical else None for c in features}
         kinds[self.target] = {"auto": None, "classification": "text", "regression": "number"}[self.task]
         try:
@@ -335,10 +367,13 @@ class TabularCSV(Recipe):
         """Names in label order, or none where the target is a number."""
         distinct = known.unique()
         if len(known) < 3:
-            raise DataError(f"{self.path}: usable rows {len(known)}, but at least 3 are needed, one for each set")
+            raise DataError(
+                f"{self.path}: usable rows {len(known)}, but at least 3 are needed, one for each set: add some"
+            )
         if len(distinct) == 1:
             raise DataError(
-                f"{self.path}: {self.target} is {distinct[0]} in all usable rows, so nothing can be learned"
+                f"{self.path}: {self.target} is {distinct[0]} in all usable rows, so nothing can be learned: add "
+                "rows where it is not, or see --data.target"
             )
         if self.task == "regression":
             return []
@@ -389,8 +424,8 @@ class TabularCSV(Recipe):
     def _encode(self, frame: pd.DataFrame, place: Place) -> Tensor:
         numeric, categorical = self.learned["numeric"], self.learned["categorical"]
         x = np.empty((len(frame), len(numeric) + len(categorical)), dtype=np.float32)
-        for n, column in enumerate(numeric):
-            x[:, n] = numbers(frame[column], column, place)
+        for n, (column, (_, _, std)) in enumerate(numeric.items()):
+            x[:, n] = numbers(frame[column], column, place, largest=min(std, 1) * LARGEST)  # standardised, too
         for n, (column, known) in enumerate(categorical.items(), start=len(numeric)):
             x[:, n] = codes(frame[column], known)
         return torch.from_numpy(x)
@@ -423,8 +458,9 @@ def _too_many(distinct: int, rows: int) -> bool:
 
 
 def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The standard deviation is 1 where all values are the same."""
-    return float(values.mean()), float(values.std()) if values.min() < values.max() else 1.0
+    """The standard deviation is 1 where all values are the same, or are as float32."""
+    same = np.float32(values.min()) == np.float32(values.max()) or values.std() < np.finfo(np.float32).tiny
+    return float(values.mean()), 1.0 if same else float(values.std())
 
 
 def _target_statistics(values: NDArray[np.float64]) -> dict[str, float]:
