@@ -18,6 +18,10 @@ def steps(run: Path) -> list[int]:
     return [int(row["step"]) for row in rows(run / "metrics.csv")]
 
 
+def newest(name: str) -> Path:
+    return max(Path().rglob(name), key=lambda file: file.stat().st_mtime_ns)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -33,6 +37,21 @@ def steps(run: Path) -> list[int]:
 def test_flags_of_the_trainer(fit: Fit, kindling: Kindling, options: tuple[str, ...], expected: list[int]) -> None:
     assert steps(fit(*options)) == expected
     assert kindling.err == ""
+
+
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_1_is_one_batch_and_1_point_0_all_of_them(fit: Fit, kindling: Kindling, in_a_file: bool) -> None:
+    def limit(stage: str, value: str) -> tuple[str, ...]:
+        Path("limit.yaml").write_text(f"trainer: {{limit_{stage}_batches: {value}}}")
+        return ("-c", "limit.yaml") if in_a_file else (f"--trainer.limit_{stage}_batches={value}",)
+
+    for value, trained, predicted in (("1", 1, 128), ("1.0", 25, 200)):
+        assert steps(fit(*limit("train", value), epochs=1)) == [trained]
+        kindling("predict", "--ckpt_path=best", *limit("predict", value))
+        assert len(rows(newest("predictions.csv"))) == predicted
+        for stage in ("val", "test"):
+            out = kindling("fit", "--model=SimpleNet", *limit(stage, value), "--print_config")
+            assert f" limit_{stage}_batches: {value}\n" in out
 
 
 def test_max_steps_alone_sets_no_limit_of_epochs(kindling: Kindling) -> None:

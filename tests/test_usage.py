@@ -1,5 +1,6 @@
 """What is mistyped is answered in one line, by name, and before torch is imported where that is possible."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ HEAVY = [
     ((*FIT, "--optimizer.lr", "abc"), "--optimizer.lr abc: should be float"),
     ((*FIT, "--optimizer", "SGD", "--optimizer.momntum", "0.9"), "--optimizer.momntum, did you mean momentum?"),
     ((*FIT, "--lr_scheduler", "StepLR"), "--lr_scheduler StepLR needs --lr_scheduler.step_size"),
-    ((*FIT, "--optimizer.lr=-1"), "--optimizer Adam: Invalid learning rate: -1"),
+    ((*FIT, "--optimizer.lr=-1"), "--optimizer.lr -1.0: should be above 0"),
     ((*FIT, "--optimizer=SGD", "--optimizer.momentum=-1"), "--optimizer SGD: Invalid momentum value: -1"),
     ((*FIT, "--test_after_fit", "maybe"), "--test_after_fit maybe: should be bool"),
     ((*FIT, "--trainer.accelerator", "abacus"), "--trainer: You selected an invalid accelerator name"),
@@ -63,7 +64,7 @@ def test_processes_of_torchrun_can_not_draw_a_seed(kindling: Kindling, monkeypat
 
 def test_files_that_are_no_options(kindling: Kindling) -> None:
     for content, message in (
-        ("a: [", "wrong.yaml is no YAML: "),
+        ("a: [", "wrong.yaml is no YAML, line 1: "),
         ("just words", "wrong.yaml holds no options"),
         ("modl: SimpleNet", "no option --modl, did you mean model?"),
     ):
@@ -85,6 +86,10 @@ def test_a_config_file_may_name_classes_as_they_are_typed(kindling: Kindling) ->
     )
 
 
+def test_what_is_typed_last_wins(kindling: Kindling) -> None:
+    assert "batch_size: 17\n" in kindling(*FIT, "--data.batch_size=16", "--data.batch_size=17", "--print_config")
+
+
 def test_mistakes_help_and_list_need_no_torch() -> None:
     script = (
         "import sys; from kindling.cli import main\n"
@@ -93,6 +98,26 @@ def test_mistakes_help_and_list_need_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("args", [("list",), ("fit", "--help"), ("list", "--help")])
+def test_a_reader_that_goes_away_is_no_error(args: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(ROOT / "scripts/main.py"), *args]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert result.stderr == ""
+    assert result.returncode in (0, 141)  # argparse keeps it to itself
+
+
+def test_ctrl_c_before_training_is_one_line(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kindling.commands.run", interrupt)
+    kindling(*FIT, code=130)
+    assert kindling.err == "\nkindling: interrupted\n"
 
 
 def test_help_fits_one_screen(kindling: Kindling) -> None:

@@ -1,6 +1,6 @@
 """The command line, read far enough to answer its mistakes before torch is imported."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,16 @@ OTHER_LOSSES = {
     **dict.fromkeys(("TripletMarginLoss", "TripletMarginWithDistanceLoss"), "triplets"),
     "CTCLoss": "sequences",
 }
-OPTIONS = (
-    *("help", "config", "print_config", "seed_everything", "trainer", *CLASS_OPTIONS, "ckpt_path", "weights_only"),
-    *("verbose", "return_predictions", "test_after_fit", "histograms", "format", "min_lr", "max_lr", "num_training"),
-)
+ONLY = {  # options that some commands alone have
+    **dict.fromkeys(("test_after_fit", "histograms"), ("fit",)),
+    "verbose": ("validate", "test"),
+    "weights_only": ("fit", "validate", "test", "predict"),
+    "return_predictions": ("predict",),
+    "format": ("export",),
+    **dict.fromkeys(("min_lr", "max_lr", "num_training"), ("lr_find",)),
+}
+TYPED = ("help", "config", "print_config")  # that a -c file can't hold
+OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, "checkpoint_every", "ckpt_path", *ONLY)
 
 
 class Option(NamedTuple):
@@ -47,13 +53,11 @@ class Request:
     Args:
         command: One of ``TRAINER_COMMANDS``.
         options: As typed, in order.
-        stray: What was typed and is no option.
         configs: The contents of the ``-c`` files, in order.
     """
 
     command: str
     options: tuple[Option, ...]
-    stray: tuple[str, ...]
     configs: tuple[dict[str, Any], ...]
 
     def typed(self, key: str) -> str | None:
@@ -73,8 +77,10 @@ class Request:
         """Import path of the class chosen for ``model``, ``data``, ..."""
         chosen = self.value(key)
         if isinstance(chosen, str) and chosen.startswith("{"):
-            chosen = yaml.safe_load(chosen)
+            chosen = _load(chosen, f"--{as_typed(key)}")
         path = chosen.get("class_path") if isinstance(chosen, dict) else chosen
+        if not isinstance(path, str | None):
+            raise UsageError(f"--{as_typed(key)} {path}: should be the name of a class")
         return _full_name(Option(key, path)).value  # a name alone stands in a -c file, too
 
     def class_name(self, key: str) -> str:
@@ -95,36 +101,58 @@ def parse(args: list[str]) -> Request:
         args: The command and what follows it.
 
     Raises:
-        UsageError: An unknown command, option, network, dataset or optimizer; an unreadable ``-c`` file.
+        UsageError: An unknown command, option, network, dataset or optimizer; an option without its value; an
+            unreadable ``-c`` file.
     """
     command, rest = args[0], args[1:]
     if command.startswith("-"):
         raise UsageError(f"{command} comes after the command: fit {' '.join(args[:2])} ...")
     if command not in COMMANDS:
         raise UsageError(f"no command {command!r}{nearest(command, COMMANDS) or ': there are ' + ', '.join(COMMANDS)}")
-    pieces = list(_split(rest))
-    stray = tuple(p for p in pieces if isinstance(p, str))
-    options = tuple(_full_name(p) for p in pieces if isinstance(p, Option))
-    configs = tuple(_read_config(o.value or "") for o in options if o.key == "config")
-    request = Request(command, options, stray, configs)
-    for option in options:
-        _check_name(option.key, request)
+    options = tuple(_full_name(option) for option in _split(rest))
+    if command == "list" and any(o.key != "help" for o in options):
+        raise UsageError("list takes no options")
+    files = {f"-c {o.value}": _read_config(o.value) for o in options if o.key == "config" and o.value}
+    request = Request(command, options, tuple(files.values()))
+    for key, value in options:
+        _check_name(key, request)
+        typed = f"--{as_typed(key)}"
+        if not value and key not in ("help", "print_config") and not key.endswith(".help"):
+            raise UsageError(f"{typed} needs a value: {typed} VALUE")
+        if value and value.startswith("{") and key in ("trainer", *CLASS_OPTIONS):
+            files[typed] = {key: _load(value, typed)}
+    for where, content in files.items():
+        for key in _keys(content, where):
+            _check_name(key, request, where)
     return request
 
 
-def _split(rest: list[str]) -> Iterator[Option | str]:
+def check_environment(names: Iterable[str]) -> None:
+    """
+    Args:
+        names: Of the variables that are set.
+
+    Raises:
+        UsageError: One looks like an option, as LightningCLI and the Trainer read them elsewhere.
+    """
+    for name in names:
+        option = name.removeprefix("PL_").lower().partition("__")[0]
+        ours = option in (*COMMANDS, *OPTIONS) or option.startswith("trainer_")
+        if name.startswith("KINDLING_") or (name.startswith("PL_") and ours):
+            raise UsageError(f"{name} is set, but options are not read from the environment: unset it, type the option")
+
+
+def _split(rest: list[str]) -> Iterator[Option]:
     tokens = iter(enumerate(rest))
     for i, token in tokens:
         key, equals, value = token.partition("=")
         name = {"-c": "config", "-h": "help"}.get(key) or (key[2:] if key.startswith("--") else "")
         if not name:
-            yield token
-        elif equals:
-            yield Option(name, value)
-        elif name != "print_config" and i + 1 < len(rest) and not rest[i + 1].startswith(("--", "-c", "-h")):
-            yield Option(name, next(tokens)[1])
-        else:
-            yield Option(name, None)
+            raise UsageError(f"{token} is no option: options are typed as --name value")
+        alone = name in ("help", "print_config")
+        if not equals and not alone and i + 1 < len(rest) and not rest[i + 1].startswith(("--", "-c", "-h")):
+            value = next(tokens)[1]
+        yield Option(name, value or None)
 
 
 def as_typed(key: str) -> str:
@@ -139,7 +167,9 @@ def _full_name(option: Option) -> Option:
         key = key.removeprefix("model.")
         option = Option(key, value)
     kind = key.removesuffix(".help")
-    if kind not in CLASS_OPTIONS or value in (None, "null") or "." in value or value.startswith("{"):
+    if kind not in CLASS_OPTIONS or value is None or "." in value or value.startswith("{"):
+        return option
+    if value == "null" and kind != "model":  # there is no training without
         return option
     if kind in ("model", "data"):
         entries = MODELS if kind == "model" else DATA
@@ -168,16 +198,23 @@ def _full_name(option: Option) -> Option:
     return Option(key, f"{known[value]}.{value}")
 
 
-def _check_name(key: str, request: Request) -> None:
+def _check_name(key: str, request: Request, where: str = "") -> None:
     first, _, rest = key.rstrip("+").partition(".")
+    place = f"{where}: " if where else ""
     if first not in OPTIONS:
-        raise UsageError(f"no option --{key}{nearest(first, OPTIONS)}")
+        hint = nearest(first, OPTIONS) or f": {request.command} --help lists them"
+        raise UsageError(f"{place}no option --{key}{hint}")
+    if where and first in TYPED:
+        raise UsageError(f"{place}--{key} can't stand in a file: type it")
+    commands = ONLY.get(first, COMMANDS)
+    if request.command not in commands:
+        raise UsageError(f"{place}--{key} is an option of {' and '.join(commands)}, not of {request.command}")
     second = rest.partition(".")[0]
     if first == "trainer" and second:
         known = catalog.trainer_options()
     elif first in ("model", "data") and second:
         if second in SIZES:
-            raise UsageError(f"--{key} can't be set by hand: the data knows it")
+            raise UsageError(f"{place}--{key} can't be set by hand: the data knows it")
         entries: Mapping[str, Entry] = MODELS if first == "model" else DATA
         name = request.class_name(first)
         if name not in entries:
@@ -186,23 +223,69 @@ def _check_name(key: str, request: Request) -> None:
     else:
         return
     if second not in (*known, "help", "class_path", "init_args", "dict_kwargs"):
-        raise UsageError(f"no option --{key}{nearest(second, known) or ': there are ' + ', '.join(known)}")
+        raise UsageError(f"{place}no option --{key}{nearest(second, known) or ': there are ' + ', '.join(known)}")
+
+
+class _Unique(yaml.SafeLoader):
+    """Refuses a key that stands twice in one place: YAML takes the last, and nobody would read the first."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [key for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key.value in [k.value for k in keys[:i]]:
+                raise yaml.MarkedYAMLError(problem=f"a second {key.value}", problem_mark=key.start_mark)
+        return node
+
+
+def _load(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Unique)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        remedy = " (a tab: indent with spaces)" if r"'\t'" in str(error.problem) else ""
+        raise UsageError(f"{where} is no YAML{line}: {error.problem}{remedy}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} is no YAML: {error}") from error
 
 
 def _read_config(path: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = _load(Path(path).read_text(encoding="utf-8"), f"-c {path}")
     except OSError as error:
         raise UsageError(f"-c {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"-c {path} is no YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"-c {path} is no text file") from error
     if not isinstance(content, dict):
-        raise UsageError(f"-c {path} holds no options")
+        raise UsageError(f"-c {path} holds no options, which are written as  name: value")
     model: Any = content.get("model") if isinstance(content.get("model"), dict) else {}
     ours = str(model.get("class_path")).rpartition(".")[2] in MODELS  # another class may have a loss among its own
     if ours and "loss" in {*model, *(model.get("init_args") or {})}:
         raise UsageError(f"-c {path}: the loss stands beside the model, not in it:  loss: NAME")
     return content
+
+
+def _keys(content: dict[Any, Any], where: str) -> Iterator[str]:
+    """The options in a file, dotted as they are typed.
+
+    Raises:
+        UsageError: They are not in the form that ``Request`` finds them in.
+    """
+    for key, value in content.items():
+        if "." in str(key):
+            raise UsageError(f"{where}: {key} is how it is typed: in YAML it is nested, as --print_config shows")
+        options: Any = {}
+        if key == "trainer":
+            options = value
+        elif key in CLASS_OPTIONS and not isinstance(value, str | None):
+            parts = value if isinstance(value, dict) else {"no part": value}
+            options = parts.get("init_args", {})
+            unnamed = key == "model" and "class_path" not in parts
+            if unnamed or parts.keys() - {"class_path", "init_args", "dict_kwargs"}:
+                raise UsageError(f"{where}: {key} is a name, or has a class_path with its options under init_args")
+        if not isinstance(options, dict):
+            raise UsageError(f"{where}: {key} holds no options, which are written as  name: value")
+        yield from [f"{key}.{name}" for name in options] or [str(key)]
 
 
 def _dig(configs: tuple[dict[str, Any], ...], key: str) -> Any:

@@ -1,8 +1,8 @@
 """The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``commands``."""
 
 import gc
+import os
 import sys
-from os import environ
 from pathlib import Path
 
 from kindling import arguments, catalog, runs
@@ -31,10 +31,10 @@ Options are typed, or kept in YAML files (-c FILE); what is typed wins.
   --lr_scheduler NAME     any of torch.optim.lr_scheduler; likewise
   --trainer.OPTION VALUE  any of Lightning's Trainer: max_epochs, devices, ...
   --ckpt_path WHICH       best, last, a run (version_3) or a file; fit goes on
+                          (auto: with an unfinished run, or starts one)
   --test_after_fit true   fit: test the best checkpoint at the end
   --seed_everything N     42 unless given; true draws one, false sets none
   --print_config          print all options as YAML and stop
-
 {program} fit --help lists every option.
 """
 
@@ -46,16 +46,26 @@ def main(args: list[str] | None = None) -> int:
         args: The command and its options; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error.
+        The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error;
+        130 after Ctrl-C, and 141 where nobody reads on, as in ``list | head -1``.
     """
     args = sys.argv[1:] if args is None else args
     if not sys.stderr.isatty():
-        environ.setdefault("TQDM_DISABLE", "1")  # other people's bars; ours stays away by itself
+        os.environ.setdefault("TQDM_DISABLE", "1")  # other people's bars; ours stays away by itself
     try:
-        return _run(args)
+        try:
+            return _run(args)
+        finally:
+            sys.stdout.flush()  # not left to the interpreter's end, which would complain of a reader that is gone
     except KindlingError as error:
         print(f"kindling: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nkindling: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _run(args: list[str]) -> int:
@@ -66,9 +76,12 @@ def _run(args: list[str]) -> int:
         print(HELP.format(program=program), end="")
         return 0
     request = arguments.parse(args)
+    if request.command == "list" and request.wants_help:
+        return _run(["--help"])
     if request.command == "list":
         _list()
         return 0
+    arguments.check_environment(os.environ)
     checkpoint = None if request.wants_help else _checkpoint(request, program)
 
     gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second
@@ -86,19 +99,24 @@ def _checkpoint(request: Request, program: str) -> runs.Checkpoint | None:
     fresh = request.command in ("fit", "lr_find")
     if request.command == "lr_find" and wanted is not None:
         raise UsageError("lr_find starts from new weights: leave out --ckpt_path")
-    if wanted is None:
-        if not fresh:
-            raise RunError(f"{request.command} needs a trained network: add --ckpt_path best (or last, a run, a file)")
-        if not request.has("model"):
-            raise UsageError(f"{request.command} needs a network: add --model NAME: there are {', '.join(MODELS)}")
-        return None
     resume = request.command == "fit"
-    logs = Path(request.value("trainer.default_root_dir") or "") / runs.LOGS
+    if wanted is None and not fresh:
+        raise RunError(f"{request.command} needs a trained network: add --ckpt_path best (or last, a run, a file)")
+    if (wanted is None or (resume and wanted == "auto")) and not request.has("model"):
+        raise UsageError(f"{request.command} needs a network: add --model NAME: there are {', '.join(MODELS)}")
+    if wanted is None:
+        return None
+    logs = Path(str(request.value("trainer.default_root_dir") or "")) / runs.LOGS
     model = (request.class_path("model") or "").rpartition(".")[2] or None
-    if resume and wanted == "last":
+    if resume and wanted in ("last", "auto"):
         epochs, steps = (request.value(f"trainer.max_{unit}") for unit in ("epochs", "steps"))
-        return runs.find_unfinished(logs, model=model, program=program, max_epochs=epochs, max_steps=steps)
-    return runs.find(wanted, logs, resume=resume, model=model, program=program)
+        try:
+            return runs.find_unfinished(logs, model=model, program=program, max_epochs=epochs, max_steps=steps)
+        except RunError:
+            if wanted == "last":
+                raise
+            return None  # there is nothing yet to go on with
+    return runs.find(str(wanted), logs, resume=resume, model=model, program=program)
 
 
 def _list() -> None:

@@ -1,7 +1,10 @@
 """Which options hold: our defaults, then those of the checkpoint's run, then the -c files, then what is typed."""
 
+import inspect
 import json
-from typing import Any
+from math import isfinite
+from types import NoneType
+from typing import Any, get_args
 
 from kindling.arguments import CLASS_OPTIONS, Request, as_typed
 from kindling.catalog import import_class
@@ -11,6 +14,19 @@ from kindling.models import MODELS
 from kindling.models.supervised import PLATEAU, SupervisedModule
 
 DEFAULT_EPOCHS = 10
+POSITIVE = {
+    *("optimizer.lr", "lr_scheduler.max_lr", "model.lr", "min_lr", "max_lr"),
+    *(f"lr_scheduler.{span}" for span in ("step_size", "T_max", "T_0", "total_iters")),
+    *(f"trainer.{count}" for count in ("max_epochs", "max_steps", "accumulate_grad_batches", "val_check_interval")),
+    *("trainer.check_val_every_n_epoch", "trainer.log_every_n_steps"),
+}
+NOT_NEGATIVE = {
+    *("loss.label_smoothing", "lr_scheduler.patience", "lr_scheduler.cooldown"),
+    *("trainer.min_epochs", "trainer.min_steps", "trainer.gradient_clip_val", "trainer.num_sanity_val_steps"),
+}
+MINUS_1 = {"trainer.max_epochs", "trainer.max_steps", "trainer.num_sanity_val_steps"}  # which is: without limit
+PLAIN = (bool, int, float, str)
+STAGES = {"fit": "train", "lr_find": "train", "validate": "val", "test": "test", "predict": "predict"}
 Options = dict[str, Any]  # nested, plain; a class is {"class_path": ..., "init_args": {...}}
 
 
@@ -55,7 +71,7 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
         import_class(chosen["data"], "--data")  # the parser knows by its name alone only what is imported
     defaults: Options = {}
     if "data" not in restored and chosen["data"] is None:
-        data = next((e.default_data for e in MODELS.values() if e.module == model.rpartition(".")[0]), None)
+        data = next((e.default_data for e in MODELS.values() if e.module == model_class.__module__), None)
         if data is not None:
             defaults["data"] = f"{DATA[data].module}.{data}"
         elif issubclass(model_class, SupervisedModule):
@@ -76,7 +92,7 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
     usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
     if usual and not restored.get("optimizer") and chosen["optimizer"] is None:
         defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
-        validates = float(request.value("trainer.limit_val_batches") or 1) > 0
+        validates = str(request.value("trainer.limit_val_batches")) not in ("0", "0.0")
         if chosen["lr_scheduler"] is None and validates:
             defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
             plateau = {"monitor": model_class.monitor, **PLATEAU}
@@ -84,6 +100,57 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
     if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
         defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
     return defaults
+
+
+def check(options: Options, command: str) -> None:
+    """What neither torch nor Lightning say of single options, or say too late, or by a traceback.
+
+    Args:
+        options: All that hold.
+        command: For which.
+
+    Raises:
+        UsageError: A value is missing, a number is out of its range, or what is asked for is switched off.
+    """
+    for key in CLASS_OPTIONS:
+        if options[key]:
+            _check_nulls(key, options[key])
+    _check_numbers(flat(options), POSITIVE | {f"trainer.limit_{STAGES.get(command)}_batches"})
+    trainer = options["trainer"]
+    off = {
+        "fast_dev_run": bool(trainer["fast_dev_run"]),
+        "enable_checkpointing": trainer["enable_checkpointing"] is False,
+        "limit_val_batches": trainer["limit_val_batches"] == 0,
+        "limit_test_batches": trainer["limit_test_batches"] == 0,
+    }
+    for name, is_off in off.items():
+        if options.get("test_after_fit") and is_off:
+            raise UsageError(f"--test_after_fit true: --trainer.{name} leaves nothing to test, so drop one of the two")
+
+
+def _check_nulls(key: str, spec: Options) -> None:
+    """The parser takes null for any argument of a class."""
+    for name, parameter in inspect.signature(import_class(spec["class_path"], f"--{key}")).parameters.items():
+        kinds = get_args(parameter.annotation) or (parameter.annotation,)
+        if spec.get("init_args", {}).get(name, "") is None and kinds[0] in PLAIN and NoneType not in kinds:
+            raise UsageError(f"--{as_typed(key)}.{name} null: should be {kinds[0].__name__}")
+
+
+def _check_numbers(options: Options, positive: set[str]) -> None:
+    for key, value in options.items():
+        typed = f"--{as_typed(key)} {value}"
+        if key == "trainer.max_time" and not str(value).strip("0:"):
+            raise UsageError(f"{typed}: should be above 0, as days:hours:minutes:seconds")
+        if isinstance(value, str) or (value == -1 and key in MINUS_1):
+            continue
+        if key in ("seed_everything", "data.seed") and not 0 <= value < 2**32:
+            raise UsageError(f"{typed}: should be from 0 to {2**32 - 1}")
+        if (key in positive and value <= 0) or (key in NOT_NEGATIVE and value < 0):
+            or_else = ", or -1 for no limit" if key in MINUS_1 else ""
+            raise UsageError(f"{typed}: should be {'above 0' if key in positive else '0 or above'}{or_else}")
+        # a network or data of the user's own may have a use for infinity
+        if not (isfinite(value) or key.startswith(("model.", "data."))):
+            raise UsageError(f"{typed}: should be a finite number")
 
 
 def check_resumable(restored: Options, options: Options) -> None:

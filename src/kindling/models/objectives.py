@@ -127,7 +127,10 @@ def make(spec: Mapping[str, Any] | None) -> nn.Module | None:
     for name, value in arguments.items():
         if isinstance(value, list):
             arguments[name] = torch.tensor(value, dtype=torch.float32)
-    return import_class(spec["class_path"], "--model.loss")(**arguments)
+    try:
+        return import_class(spec["class_path"], "--model.loss")(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--model.loss {spec['class_path'].rpartition('.')[2]}: {error}") from error
 
 
 class Objective:
@@ -140,7 +143,7 @@ class Objective:
         default: Name of a loss.
 
     Raises:
-        UsageError: The loss is for other tasks.
+        UsageError: The loss is for other tasks, or its options are not for it.
     """
 
     def __init__(self, loss: nn.Module | None, facts: Facts, default: str | None = None) -> None:
@@ -165,6 +168,12 @@ class Objective:
                 f"--model.loss.weight has {len(weight)} numbers for the {self.num_outputs} classes: "
                 f"{', '.join(facts.class_names)}"
             )
+        if name in LOSSES:
+            y = torch.zeros(2, dtype=torch.int64 if facts.class_names else torch.float32)
+            try:  # torch's losses look at most of their options when they are called
+                self.compare(torch.zeros(2, self.num_outputs), y)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise UsageError(f"--model.loss {name}: {error}") from error
 
     @property
     def num_outputs(self) -> int:
