@@ -7,8 +7,15 @@ INSTALLED = $(VENV)/.installed
 UV := $(shell command -v uv)
 ARGS ?= --model SimpleNet
 
+define test_with
+$(or $(PYTHON),python3) -m venv --clear .venv-$(1)
+.venv-$(1)/bin/pip install --quiet uv
+.venv-$(1)/bin/uv pip install --python .venv-$(1)/bin/python --resolution $(2) -e '.[dev]'
+.venv-$(1)/bin/python -m pytest
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow check format bench tensorboard locked clean
+.PHONY: help train test test-slow test-oldest test-newest errors check format bench tensorboard locked clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,6 +28,15 @@ test: $(INSTALLED)  ## run the tests, which takes two or three minutes
 
 test-slow: $(INSTALLED)  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-oldest:  ## run the tests with the oldest versions that pyproject.toml allows, in .venv-oldest
+	$(call test_with,oldest,lowest-direct)
+
+test-newest:  ## and with the newest, in .venv-newest
+	$(call test_with,newest,highest)
+
+errors: $(INSTALLED)  ## write docs/errors.md anew, from what the tests see
+	WRITE_ERRORS=1 $(BIN)/python -m pytest -n 0 tests/test_bad_*.py
 
 check: $(INSTALLED)  ## lint, formatting, types
 	$(BIN)/ruff check

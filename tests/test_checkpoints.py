@@ -129,7 +129,7 @@ def test_a_run_without_a_best_checkpoint_is_not_replaced_by_another(run: Path, k
 
 def test_a_damaged_checkpoint_is_one_line(run: Path, kindling: Kindling) -> None:
     (run / "checkpoints/best.ckpt").write_bytes(b"not a checkpoint")
-    assert "best.ckpt can't be read as a checkpoint" in kindling.fails("test", "--ckpt_path", "best")
+    assert "best.ckpt is no checkpoint, or a damaged one" in kindling.fails("test", "--ckpt_path", "best")
 
 
 def test_a_checkpoint_file_stands_for_itself(run: Path, kindling: Kindling) -> None:

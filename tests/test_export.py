@@ -223,7 +223,7 @@ def test_what_a_user_can_mend_is_one_line(run: Path, kindling: Kindling, monkeyp
     assert "--format onnx needs onnx, onnxruntime and onnxscript: pip install -e '.[onnx]'" in error
 
     FOLDER.write_text("a file where the folder would be")
-    assert f"{FOLDER} can't be written: File exists" in kindling.fails(*export_onnx)
+    assert f"{FOLDER} can't be used (File exists): another kind of file has that name" in kindling.fails(*export_onnx)
     FOLDER.unlink()
 
     for forward, why in (

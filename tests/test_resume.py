@@ -141,5 +141,5 @@ def test_an_interrupt_before_the_first_epoch_ended_keeps_nothing(
     kindling: Kindling, stop_at: Callable[[int], None]
 ) -> None:
     stop_at(3)
-    assert "no epoch was finished, so nothing is kept" in kindling("fit", "--model", "SimpleNet", code=130)
+    assert "Interrupted: before anything was saved" in kindling("fit", "--model", "SimpleNet", code=130)
     assert not RUN.exists()

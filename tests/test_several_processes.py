@@ -1,13 +1,25 @@
 """Lightning's own flags for several devices, on two CPU processes, each of which starts the script anew."""
 
 import json
+import os
+import random
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import processes
 import pytest
-from conftest import ROOT, RUN, rows
+from conftest import ROOT, RUN, Kindling, rows, weights
+from test_interrupted import assert_same, next_second
+from torch.utils.data import BatchSampler
 
+from kindling.data.recipe import EpochShuffle, Shares
+
+LONG = ("--trainer.max_epochs=15", "--checkpoint_every=7")
 TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp")
 
 
@@ -23,6 +35,7 @@ def two_process_run() -> str:
     return command("fit", "--model=SimpleNet", "--trainer.max_epochs=3", "--test_after_fit=true", *TWO)
 
 
+@pytest.mark.slow
 def test_ddp_from_fit_to_test(two_process_run: str) -> None:
     lines = two_process_run.splitlines()
     assert [line.split("  ")[0] for line in lines if line.startswith("epoch")] == [
@@ -51,3 +64,145 @@ def test_ddp_resumes_and_predicts_as_one_process_does(two_process_run: str) -> N
     command("predict", "--ckpt_path=version_0")
     assert len(two.splitlines()) == 201
     assert two == (RUN / "predictions.csv").read_text()
+
+
+FIT = ("fit", "--model=SimpleNet", "--trainer.accelerator=cpu", "--trainer.strategy=ddp")
+
+
+def train_in(count: int, *options: str) -> Path:
+    """Train in as many processes, with batches that are 32 samples over all of them; returns the run."""
+    several = (f"--trainer.devices={count}", f"--data.batch_size={32 // count}")
+    assert processes.finish(*processes.start_several(count, *FIT, *several, *options)) == [0] * count
+    return max(Path("lightning_logs").iterdir())
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_train_as_one_does(count: int) -> None:
+    # 801 samples leave one for the last batch, which one process gets; the test set is smaller than their number
+    sizes = ("--data.train_size=801", "--data.val_size=101", "--data.test_size=3")
+    options = (*sizes, "--trainer.max_epochs=2", "--test_after_fit=true")
+    one, several = train_in(1, *options), train_in(count, *options)
+    a, b = (weights(run / "checkpoints/last.ckpt") for run in (one, several))
+    assert max((a[name] - b[name]).abs().max() for name in a) < 1e-6
+    for x, y in zip(rows(one / "metrics.csv"), rows(several / "metrics.csv"), strict=True):
+        assert {k: float(v) for k, v in x.items() if "/" in k or k == "step"} == pytest.approx(
+            {k: float(v) for k, v in y.items() if "/" in k or k == "step"}, rel=1e-5
+        )
+    x, y = (json.loads((run / "test.json").read_text()) for run in (one, several))
+    assert {k: v for k, v in x.items() if "/" in k} == pytest.approx({k: v for k, v in y.items() if "/" in k}, rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("samples", [1, 8, 37, 64])
+def test_each_sample_is_dealt_out_once(count: int, samples: int) -> None:
+    shuffled = EpochShuffle(range(samples), seed=3)
+    dealt = [list(Shares(shuffled, 4, rank=rank, world=count)) for rank in range(count)]
+    assert sorted(n for batches in dealt for batch in batches for n in batch) == list(range(samples))
+    alone = list(BatchSampler(shuffled, 4 * count, drop_last=False))
+    assert [len(batches) for batches in dealt] == [len(alone)] * count
+    for whole, *parts in zip(alone, *dealt, strict=True):
+        assert sorted(whole) == sorted(n for part in parts for n in part)
+
+
+def test_prediction_by_four_processes(run: Path) -> None:
+    written = []
+    for count in (1, 4):
+        cpus = ("--trainer.accelerator=cpu", "--trainer.strategy=ddp", f"--trainer.devices={count}")
+        predict = ("predict", "--ckpt_path=best", "--data.test_size=6", *cpus)
+        assert processes.finish(*processes.start_several(count, *predict)) == [0] * count
+        written.append(rows(run / "predictions.csv"))
+    one, four = written
+    assert len(one) == 6
+    for a, b in zip(one, four, strict=True):
+        assert [*a.values()][:-2] == [*b.values()][:-2]
+        assert [float(p) for p in [*a.values()][-2:]] == pytest.approx([float(p) for p in [*b.values()][-2:]], abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("unbroken"))
+        return train_in(2, *LONG).absolute()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_killed_at_a_random_moment(unbroken: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    started = (unbroken / "config.yaml").stat().st_mtime
+    moment = draw.uniform(0, (unbroken / "checkpoints/last.ckpt").stat().st_mtime - started)
+    while True:
+        both = processes.start_several(2, *FIT, "--trainer.devices=2", "--data.batch_size=16", *LONG)
+        processes.wait_for((RUN / "checkpoints/last.ckpt").is_file, both[0])
+        time.sleep(moment)
+        killed = draw.choice(both)  # the other one finds itself alone
+        killed.kill()
+        codes = processes.finish(*both)
+        if -signal.SIGKILL in codes:
+            break
+        shutil.rmtree("lightning_logs")  # too late
+        moment /= 2
+    other = Path(f"output{1 - both.index(killed)}.txt").read_text()
+    assert "Traceback" not in other
+    assert codes[1 - both.index(killed)] == 2
+    next_second()
+    assert processes.finish(*processes.start_several(2, "fit", "--ckpt_path=last")) == [0, 0]
+    assert_same(RUN, unbroken)
+
+
+@pytest.mark.slow
+def test_torchrun_on_two_nodes_restarts_a_killed_worker(unbroken: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        meet = f"127.0.0.1:{free.getsockname()[1]}"
+    torchrun = str(Path(sys.executable).with_name("torchrun"))
+    launch = [torchrun, "--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-id=test"]
+    script = [str(ROOT / "scripts/main.py"), *FIT, *LONG, "--trainer.num_nodes=2", "--data.batch_size=16"]
+    command = [*launch, f"--rdzv-endpoint={meet}", *script, "--ckpt_path=auto"]
+    # torch 2.15 keeps the addresses of the processes before a restart otherwise, and tries to meet those
+    environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with Path("nodes.txt").open("w") as output:
+        nodes = [subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT) for _ in range(2)]
+        limit = time.monotonic() + 120
+        while not (RUN / "checkpoints/previous.ckpt").is_file():
+            assert time.monotonic() < limit, Path("nodes.txt").read_text()
+            time.sleep(0.01)
+        workers = Path(f"/proc/{nodes[0].pid}/task/{nodes[0].pid}/children").read_text().split()
+        os.kill(int(workers[0]), signal.SIGKILL)
+        codes = [node.wait(200) for node in nodes]
+    said = Path("nodes.txt").read_text()
+    assert codes == [0, 0], said
+    assert f"Training on from {RUN}/checkpoints/last.ckpt" in said
+    assert_same(RUN, unbroken)
+
+
+@pytest.mark.slow
+def test_slurm_requeues_and_the_job_goes_on(kindling: Kindling) -> None:
+    for name, script in (("srun", 'exec "$@"'), ("scontrol", 'echo "$@" >> requeued.txt')):
+        Path(name).write_text(f"#!/bin/sh\n{script}\n")
+        Path(name).chmod(0o755)
+    shutil.copytree(ROOT / "scripts", "scripts")
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "kindling", "SLURM_NNODES": "1", "SLURM_NTASKS_PER_NODE": "1"}
+    job |= {
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_NODELIST": "127.0.0.1",
+    }
+    path = os.pathsep.join([str(Path.cwd()), str(Path(sys.executable).parent), os.environ["PATH"]])
+    options = ["--model=SimpleNet", "--trainer.max_epochs=100", "--trainer.accelerator=cpu"]
+    submit = ["bash", "scripts/train.sbatch", *options]
+    run = Path("runs/7") / RUN
+    first = subprocess.Popen(submit, env=os.environ | job | {"PATH": path})
+    limit = time.monotonic() + 120
+    while not (run / "metrics.csv").is_file() and time.monotonic() < limit:
+        time.sleep(0.01)
+    os.kill(int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text()), signal.SIGUSR1)
+    assert first.wait(60) == 138
+    assert Path("requeued.txt").read_text() == "requeue 7\n"
+    assert len(rows(run / "metrics.csv")) < 100
+    again = subprocess.run(submit, env=os.environ | job | {"PATH": path}, capture_output=True, text=True, check=True)
+    assert f"Training on from {run}/checkpoints/last.ckpt" in again.stdout
+    kindling("fit", *options)
+    assert_same(run, RUN)

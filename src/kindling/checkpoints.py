@@ -1,17 +1,41 @@
 """Reading a checkpoint back: the file, and the network and data that it stands for."""
 
+import re
+from contextlib import suppress
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from kindling import runs
 from kindling.catalog import import_class
 from kindling.errors import CheckpointError
+from kindling.files import whole
 from kindling.models import objectives
 from kindling.models.supervised import SupervisedModule
+
+NAMED = 4  # weights that don't fit
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, in its own folder; Lightning goes by that for temporary files."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        if "://" in str(path):  # not a file of this machine
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        content = BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(exist_ok=True)
+        with whole(Path(path), "wb") as stream:
+            stream.write(content.getbuffer())
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -21,31 +45,60 @@ def read(file: Path) -> dict[str, Any]:
         CheckpointError: The file can't be read, or is no checkpoint.
     """
     try:
+        with ZipFile(file) as parts:
+            damaged = parts.testzip()  # torch doesn't compare the checksums
+        if damaged:
+            raise CheckpointError(f"{file} is damaged ({damaged}): take another checkpoint")
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be read ({error.strerror}): take another checkpoint") from error
+    except UnpicklingError as error:
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"holds code ({code[1]}), which is not run" if code else "is damaged"
+        raise CheckpointError(f"{file} {what}: take another checkpoint") from error
     except Exception as error:  # torch answers damaged files with whatever its reader stumbles over
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{file} can't be read as a checkpoint: {reason}") from error
+        raise CheckpointError(f"{file} is no checkpoint, or a damaged one: take another") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{file} is not a Lightning checkpoint: it has no state_dict")
     return checkpoint
 
 
+def read_newest(checkpoint: runs.Checkpoint) -> tuple[runs.Checkpoint, dict[str, Any]]:
+    """A checkpoint, or else the first of those that stand in for it which can be read, and its content.
+
+    Raises:
+        CheckpointError: None can be read.
+    """
+    try:
+        return checkpoint, read(checkpoint.file)
+    except CheckpointError:
+        for n, other in enumerate(checkpoint.others, start=1):
+            with suppress(CheckpointError):
+                return replace(checkpoint, file=other, others=checkpoint.others[n:]), read(other)
+        raise
+
+
 def check_fit(weights: dict[str, Tensor], network: LightningModule, file: Path) -> None:
     """
     Raises:
-        CheckpointError: Names the first weight that is missing, unknown or of another shape.
+        CheckpointError: Names the weights that are missing, unknown or of another shape.
     """
     expected = network.state_dict()
-    for name in [*expected, *weights]:
-        if name not in weights:
-            problem = f"it has no {name}"
-        elif name not in expected:
-            problem = f"the network has no {name}"
-        elif weights[name].shape != expected[name].shape:
-            problem = f"{name} is {tuple(weights[name].shape)} there and {tuple(expected[name].shape)} in the network"
-        else:
-            continue
-        raise CheckpointError(f"{file} does not fit {type(network).__name__}: {problem}")
+    problems = [f"it has no {name}" for name in expected if name not in weights]
+    problems += [f"the network has no {name}" for name in weights if name not in expected]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)} there and {tuple(shape)} in the network"
+        for name, shape in ((name, value.shape) for name, value in expected.items())
+        if name in weights and weights[name].shape != shape
+    ]
+    if problems:
+        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        raise CheckpointError(
+            f"{file} does not fit {type(network).__name__}: {'; '.join(problems[:NAMED])}{more}: give the options, "
+            "data and code that it was trained with"
+        )
 
 
 def load(run: str | Path, which: str = "best") -> tuple[LightningModule, LightningDataModule]:

@@ -1,9 +1,11 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI, joined to runs and their checkpoints."""
 
 import argparse
+import errno
 import gc
 import inspect
 import logging
+import os
 import secrets
 import shutil
 import warnings
@@ -14,8 +16,10 @@ from typing import Any, cast
 
 import torch
 import yaml
+from filelock import BaseFileLock, FileLock, Timeout
 from jsonargparse import Namespace
-from jsonargparse.typing import register_type
+from jsonargparse.typing import PositiveInt, register_type
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import (
@@ -31,12 +35,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from kindling import checkpoints, layers, runs
+from kindling import checkpoints, layers, machine, runs
 from kindling.arguments import RUNLESS, Request, as_typed
 from kindling.callbacks.after_epoch import AfterEpoch, short
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
 from kindling.callbacks.graph import Graph
+from kindling.callbacks.halt import Halt
 from kindling.callbacks.histograms import Histograms
 from kindling.callbacks.optimizer_options import OptimizerOptions
 from kindling.callbacks.outcome import Outcome
@@ -45,15 +50,19 @@ from kindling.callbacks.progress import Progress
 from kindling.callbacks.record import Record
 from kindling.callbacks.reseed import Reseed
 from kindling.callbacks.results import Results
-from kindling.errors import DataError, RunError, UsageError
+from kindling.callbacks.under_way import UnderWay
+from kindling.data.recipe import Recipe
+from kindling.errors import DataError, RunError, Stopped, UsageError
 from kindling.explain import explain
 from kindling.facts import SIZES, Facts
+from kindling.files import whole
 from kindling.models import objectives
 from kindling.models.objectives import Objective
 from kindling.models.supervised import SupervisedModule
 from kindling.trainer import Trainer, Unprofiled
 
 DEFAULT_SEED = 42
+ROOT = "trainer.default_root_dir"
 register_type(Tensor, Tensor.tolist, torch.tensor)  # class weights, typed as a list
 SAVED = (
     "seed_everything",
@@ -63,7 +72,9 @@ SAVED = (
     "data",
     "optimizer",
     "lr_scheduler",
+    "checkpoint_every",
 )  # what makes a run what it is
+LATE = ("`val_check_interval`", "Early stopping conditioned on")  # Lightning says of options when training has begun
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
 
 
@@ -83,10 +94,15 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
     """
     _hush()
     try:
-        KindlingCLI(request, checkpoint, program)
+        with machine.answered():
+            KindlingCLI(request, checkpoint, program)
     except argparse.ArgumentError as error:
         raise UsageError(explain(str(error))) from error
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
+        raise UsageError(str(error)) from error
+    except (ValueError, RuntimeError) as error:
+        if not any(said in str(error) for said in LATE):
+            raise
         raise UsageError(str(error)) from error
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # gloo's threads, left to the interpreter's end, at times abort it
@@ -102,7 +118,10 @@ class KindlingCLI(LightningCLI):
         self.request = request
         self.checkpoint = checkpoint
         self.program = program
-        self.content = checkpoints.read(checkpoint.file) if checkpoint else {}
+        self._lock: BaseFileLock | None = None
+        self.content: dict[str, Any] = {}
+        if checkpoint:
+            self.checkpoint, self.content = checkpoints.read_newest(checkpoint)
         parser_options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             trainer_class=Trainer,
@@ -122,6 +141,10 @@ class KindlingCLI(LightningCLI):
         return {self.request.command: known[self.request.command]}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        for stage in ("train", "val", "test", "predict"):
+            # as in Lightning's source; typing's cache has made it float | int, and 1 batch would be 1.0, all of them
+            annotations = inspect.unwrap(self.trainer_class.__init__).__annotations__
+            annotations[f"limit_{stage}_batches"] = int | float | None
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
         # the data comes first: it is made first, and the network asks it for sizes
@@ -132,6 +155,9 @@ class KindlingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_optimizer_args((Optimizer,))
         parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
+        parser.add_argument(  # for fit, but it stands in the config.yaml of a run, which serves all commands
+            "--checkpoint_every", type=PositiveInt | None, default=None, help="Steps; also within an epoch."
+        )
         if self.request.command == "fit":
             parser.add_argument(
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
@@ -143,7 +169,7 @@ class KindlingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         request = self.request
         restored = layers.of_run(self.content.get("config", {}), request)
-        self.config = parser.parse_args([request.command, *layers.command_line(request, restored), *request.stray])
+        self.config = parser.parse_args([request.command, *layers.command_line(request, restored)])
         section = self.config[request.command]
         if "ckpt_path" in section:
             section["ckpt_path"] = None  # Lightning would take the network's options from that file, and let them win
@@ -152,7 +178,8 @@ class KindlingCLI(LightningCLI):
         if section["seed_everything"] is True:
             section["seed_everything"] = _draw_seed()
         options = yaml.safe_load(parser.dump(self.config, skip_unset=False))[request.command]
-        self.options: dict[str, Any] = {key: options[key] for key in SAVED}
+        layers.check(options, request.command)
+        self.options: dict[str, Any] = {key: options[key] for key in SAVED if key in options}
         if request.command == "fit" and self.checkpoint:
             layers.check_resumable(restored, self.options)
             self._check_unfinished(self.checkpoint)
@@ -179,6 +206,7 @@ class KindlingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         makers = [(self._make_data, LightningDataModule, True), (self._make_model, LightningModule, True)]
         self.datamodule: LightningDataModule | None = None
+        self.loss = objectives.make(self.options["loss"])  # by us first: its own checks then speak of the option
         try:
             self.config_init = self.parser.instantiate(self.config, instantiators=makers)
         except ValueError as error:
@@ -195,7 +223,7 @@ class KindlingCLI(LightningCLI):
         return self.datamodule
 
     def _make_model(self, model_class: type[LightningModule], *args: Any, **options: Any) -> LightningModule:
-        facts, loss = getattr(self.datamodule, "facts", None), objectives.make(self.options["loss"])
+        facts, loss = getattr(self.datamodule, "facts", None), self.loss
         if not issubclass(model_class, SupervisedModule):
             if loss is not None:
                 raise UsageError(f"--model.loss: {model_class.__name__} has a loss of its own")
@@ -204,9 +232,17 @@ class KindlingCLI(LightningCLI):
             return model_class(*args, **options)
         if facts is None:
             data = type(self.datamodule).__name__ if self.datamodule else "no data"
-            raise DataError(f"{model_class.__name__} can't be trained on {data}, which states no facts")
+            raise DataError(f"{model_class.__name__} can't be trained on {data}, which states no facts: change --data")
         num_outputs = Objective(loss, facts, model_class.default_loss).num_outputs
-        model = model_class(*args, **options, **self._sizes(model_class, facts, num_outputs))
+        sizes = self._sizes(model_class, facts, num_outputs)
+        try:
+            model = model_class(*args, **options, **sizes)
+        except (TypeError, ValueError, RuntimeError, UserWarning) as error:
+            usual = inspect.signature(model_class).parameters
+            given = [f"--model.{n} {v}" for n, v in options.items() if n not in usual or v != usual[n].default]
+            if not given:
+                raise  # a bug of the network's
+            raise UsageError(f"{' '.join(given)}: {error}") from error
         model.learn(facts, loss)
         return model
 
@@ -258,7 +294,7 @@ class KindlingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         options = self.config[self.request.command]["trainer"]
         self.run = self._run_folder(options)
-        callbacks: list[Callback] = [Reseed()]
+        callbacks: list[Callback] = [Reseed(), UnderWay()]
         if self.request.command in RUNLESS:
             kwargs |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         elif options["enable_progress_bar"] is not False:
@@ -275,16 +311,22 @@ class KindlingCLI(LightningCLI):
                 kwargs["logger"] = RunLogger(
                     folder.parent, name="", version=folder.name, purge_step=purge, max_queue=1000
                 )
+        if isinstance(self.datamodule, Recipe) and isinstance(self.model, SupervisedModule):
+            self.datamodule.shares_batches, kwargs["use_distributed_sampler"] = True, False
         if self.request.command == "fit":
             callbacks.insert(0, AfterEpoch(*(c for c in callbacks if isinstance(c, Progress | Record | BestAndLast))))
+            callbacks.append(Halt())
         self.trainer_defaults["callbacks"] = callbacks
         if options["profiler"] is None:
             kwargs["profiler"] = Unprofiled()
         try:
-            return cast(Trainer, super().instantiate_trainer(**kwargs))
-        except (MisconfigurationException, ValueError) as error:
+            trainer = cast(Trainer, super().instantiate_trainer(**kwargs))
+        except (MisconfigurationException, TypeError, ValueError) as error:
             self._discard_run()
-            raise UsageError(f"--trainer: {error}") from error
+            raise UsageError(f"--trainer: {explain(str(error))}") from error
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and no plugin of the user's
+            trainer.strategy.checkpoint_io = checkpoints.CheckpointFiles()
+        return trainer
 
     @property
     def resumes(self) -> bool:
@@ -295,6 +337,9 @@ class KindlingCLI(LightningCLI):
         if options["fast_dev_run"] or self.request.command in RUNLESS:
             return None  # keeps nothing, or knows where
         if self.checkpoint and (self.request.command != "fit" or self.resumes):
+            folder = self.checkpoint.run.folder
+            if folder.is_dir() and not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
             return self.checkpoint.run
         logs = Path(options["default_root_dir"] or "") / runs.LOGS
         # other processes of this training are told the folder by the first, when they have met
@@ -314,7 +359,7 @@ class KindlingCLI(LightningCLI):
                 callbacks.append(Histograms())
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", "val/loss")
-                callbacks.append(BestAndLast(run.folder, monitor, self.options))
+                callbacks.append(BestAndLast(run.folder, monitor, self.options, self.options["checkpoint_every"]))
             if changed := self._changed_optimizer_options():
                 callbacks.append(OptimizerOptions(changed))
         return callbacks
@@ -329,34 +374,64 @@ class KindlingCLI(LightningCLI):
     # Running
 
     def fit(
-        self, model: LightningModule, test_after_fit: bool = False, histograms: bool = False, **kwargs: Any
+        self,
+        model: LightningModule,
+        test_after_fit: bool = False,
+        histograms: bool = False,
+        checkpoint_every: int | None = None,
+        **kwargs: Any,
     ) -> None:
         """Train; LightningCLI calls this in place of ``Trainer.fit``."""
         run, trainer = self.run, self.trainer
         if run is not None and trainer.is_global_zero:
-            header = f"# {self.program} fit -c {run.config_file}  trains the same again\n"
-            options = yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True)
-            run.config_file.write_text(header + options, encoding="utf-8")
+            self._open(run)
         self._announce()
         gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
         try:
             trainer.fit(model, **kwargs)
         except BaseException as error:
-            kept = run is not None and run.trained() != (0, 0)
-            if not kept:
+            keeper = BestAndLast.of(trainer)
+            goes_on = ""
+            saved = max(keeper.saved if keeper else 0, self.content["global_step"] if self.resumes else 0)
+            if saved:
+                which = run if self.request.has(ROOT) else "last"
+                goes_on = f"{self.program} fit --ckpt_path {which}  goes on after step {saved}"
+            else:
                 self._discard_run()
             if not isinstance(error, SystemExit | KeyboardInterrupt):
+                if goes_on:
+                    error.add_note(goes_on)
                 raise
-            remedy = f"{self.program} fit --ckpt_path last  goes on after the last finished epoch"
-            self._print(f"\nInterrupted: {remedy if kept else 'no epoch was finished, so nothing is kept'}")
-            raise SystemExit(130) from None
+            self._print(f"\nInterrupted: {goes_on or 'before anything was saved'}")
+            raise Stopped(error.code if isinstance(error, Stopped) else 130) from None
         finally:
             gc.unfreeze()
+            if self._lock:
+                Path(self._lock.lock_file).unlink(missing_ok=True)
+                self._lock.release()
         if run is not None:
             run = runs.Run(trainer.strategy.broadcast(run.folder))
             self._summarize(run)
             if self.config[self.request.command]["test_after_fit"]:
                 self._test_best(run)
+
+    def _open(self, run: runs.Run) -> None:
+        """Make a run's folder ready to be trained in, by this process alone.
+
+        Raises:
+            RunError: It is being trained in.
+        """
+        self._lock = FileLock(run.folder / ".lock", timeout=0)  # free again with this process, however that ends
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise RunError(f"{run} is being trained by another process: wait for it, or stop it") from error
+        if self.resumes and self.checkpoint and self.checkpoint.file != run.last and run.last.is_file():
+            aside = run.last.replace(run.last.with_name("damaged.ckpt"))
+            self._print(f"{run.last} can't be read: set aside as {aside.name}, going on from the one before")
+        header = f"# {self.program} fit -c {run.config_file}  trains the same again\n"
+        with whole(run.config_file) as file:
+            file.write(header + yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True))
 
     def _discard_run(self) -> None:
         """Remove the folder of a training that never began."""
@@ -433,17 +508,21 @@ def _hush() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning 2.6 asks torch 2.15 for it in the old way
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-    # that callback keeps checkpoints while training; there are none to keep otherwise
-    warnings.filterwarnings("ignore", r".*Please add the following callbacks: \['BestAndLast'\]")
+    # those are for training
+    warnings.filterwarnings("ignore", r".*Please add the following callbacks: \['(BestAndLast|AfterEpoch)'")
     # worker processes would copy what indexing in memory already has
     warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
+    # our error says so
+    warnings.filterwarnings("ignore", r"Skipping learning rate finder since `fast_dev_run` is enabled")
+    # a width of 0, which would be trained
+    warnings.filterwarnings("error", r"Initializing zero-element tensors")
 
 
 def _make(option: str, argument: Any, spec: Any) -> Any:
     """The optimizer or scheduler that an option describes, whose own checks speak of that option."""
     try:
         return instantiate_class(argument, spec)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{option} {layers.class_name(spec)}: {error}") from error
 
 

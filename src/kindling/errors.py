@@ -22,3 +22,7 @@ class CheckpointError(KindlingError):
 
 class DataError(KindlingError):
     """Data that is missing, damaged, or of the wrong kind for the network."""
+
+
+class Stopped(SystemExit):
+    """Somebody asked for the command to end, and it did: its code is 128 and the number of the signal."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from importlib.util import find_spec
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from kindling import exported, model_card, runs
+from kindling import exported, files, model_card, runs
 from kindling.data.recipe import Recipe
 from kindling.errors import RunError, UsageError
 from kindling.models.supervised import SupervisedModule
@@ -76,36 +76,38 @@ def export(
         folder: Made where it is not there; files of other formats in it stay.
 
     Raises:
-        RunError: The network can't be written in that format, or reads back as another one; the folder can't be
-            written.
+        RunError: The network can't be written in that format, or reads back as another one.
+        OSError: The folder can't be written.
     """
     samples = data.test_set.tensors[0]
     x = samples[:: -(-len(samples) // CHECKED_ROWS)].contiguous()  # (N, ...) raw, from everywhere in the test set
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
-            part = Path(temporary)
-            try:
-                with _quiet():
-                    files = _write(format, model, data, x, part)
-            except Exception as error:  # torch.export answers what it can't follow with whatever it stumbles over
-                why = str(error.__cause__ or error).strip().partition("\n")[0] or type(error).__name__
-                if "specialized it to be a constant" in str(error):
-                    why = "its forward fixes the batch size; take x.shape[0] for it, not len(x)"
-                raise RunError(f"{type(model).__name__} can't be written as {format}: {why}") from error
-            differences = _check(format, files, model, data, x)
-            for file in files:
-                file.replace(folder / file.name)
-        said = {name: f"largest difference on {len(x)} test rows {d:.1e}" for name, d in differences.items()}
-        if format != "weights":
-            said["preprocessing.json"] = "what goes in and comes out"
-            interface = json.dumps(model_card.interface(data, model, x), indent=2, ensure_ascii=False)
-            (folder / "preprocessing.json").write_text(interface + "\n", encoding="utf-8")
-        said["MODEL_CARD.md"] = "data, scores, versions and how to load"
-        card = model_card.card(folder, differences, model, data, checkpoint, content, x)
-        (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{folder} can't be written: {error.strerror or error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
+        part = Path(temporary)
+        try:
+            with _quiet():
+                written = _write(format, model, data, x, part)
+        except OSError as error:
+            error.filename = str(folder)  # not the temporary one
+            raise
+        except Exception as error:  # torch.export answers what it can't follow with whatever it stumbles over
+            why = str(error.__cause__ or error).strip().partition("\n")[0] or type(error).__name__
+            if "specialized it to be a constant" in str(error):
+                why = "its forward fixes the batch size; take x.shape[0] for it, not len(x)"
+            raise RunError(f"{type(model).__name__} can't be written as {format}: {why}") from error
+        differences = _check(format, written, model, data, x)
+        for file in written:
+            file.replace(folder / file.name)
+    said = {name: f"largest difference on {len(x)} test rows {d:.1e}" for name, d in differences.items()}
+    if format != "weights":
+        said["preprocessing.json"] = "what goes in and comes out"
+        interface = json.dumps(model_card.interface(data, model, x), indent=2, ensure_ascii=False)
+        with files.whole(folder / "preprocessing.json") as stream:
+            stream.write(interface + "\n")
+    said["MODEL_CARD.md"] = "data, scores, versions and how to load"
+    card = model_card.card(folder, differences, model, data, checkpoint, content, x)
+    with files.whole(folder / "MODEL_CARD.md") as stream:
+        stream.write(card)
     for name, words in said.items():
         print(f"{words} -> {folder / name}")
 
@@ -126,7 +128,8 @@ def _write(format: str, model: SupervisedModule, data: Recipe, x: Tensor, folder
     if format == "weights":
         files = [folder / "weights.pt", folder / "weights.safetensors"]
         state = {name: tensor.clone().contiguous() for name, tensor in whole.network.state_dict().items()}
-        torch.save(state, files[0])
+        torch.save(state, content := BytesIO())  # given a name, torch says of a full disk that its stream has an error
+        files[0].write_bytes(content.getbuffer())
         init_args = json.dumps(dict(model.hparams))
         metadata = {"format": "pt", "class_path": model_card.path(model), "init_args": init_args}
         files[1].write_bytes(save(state, metadata))  # its save_file makes files that only their owner can read
@@ -138,7 +141,8 @@ def _write(format: str, model: SupervisedModule, data: Recipe, x: Tensor, folder
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names folders of this machine
     if format == "pt2":
-        torch.export.save(program, file)
+        torch.export.save(program, content := BytesIO())
+        file.write_bytes(content.getbuffer())
         return [file]
     names: dict[str, Any] = {"input_names": ["x"], "output_names": ["prediction"], "dynamic_shapes": ({0: "N"},)}
     converted = torch.onnx.export(program, (rows,), dynamo=True, verbose=False, **names)

@@ -4,7 +4,6 @@ A run is a folder ``lightning_logs/version_N`` with ``config.yaml``, ``metrics.c
 needs torch.
 """
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from kindling.callbacks.columns import read_rows
 from kindling.errors import RunError
 
 LOGS = "lightning_logs"
@@ -34,6 +34,12 @@ class Run:
         return self.folder / "checkpoints" / "last.ckpt"
 
     @property
+    def to_go_on_from(self) -> list[Path]:
+        """Checkpoints that are there to train on from, newest first: the others stand in for one that is damaged."""
+        files = (self.last, self.folder / "checkpoints" / "previous.ckpt", self.best)
+        return [file for file in files if file.is_file()]
+
+    @property
     def config_file(self) -> Path:
         return self.folder / "config.yaml"
 
@@ -46,18 +52,15 @@ class Run:
         try:
             config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
-            raise RunError(f"{self.config_file} can't be read: {str(error).splitlines()[0]}") from error
+            why = " ".join(str(error).split())
+            raise RunError(f"{self.config_file} can't be read ({why}): mend it, or give a checkpoint's file") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.config_file} holds no options")
         return config
 
     def metrics(self) -> list[dict[str, str]]:
         """The rows of ``metrics.csv``, one an epoch; none where there is no such file."""
-        file = self.folder / "metrics.csv"
-        if not file.is_file():
-            return []
-        with file.open(newline="", encoding="utf-8") as lines:
-            return list(csv.DictReader(lines))
+        return read_rows(self.folder / "metrics.csv")
 
     def trained(self) -> tuple[int, int]:
         """Epochs and optimizer steps that ``metrics.csv`` has seen."""
@@ -75,14 +78,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file, and the folder that what is made of it goes into."""
+    """A checkpoint file, and the folder that what is made of it goes into.
+
+    Args:
+        file: The checkpoint.
+        run: It belongs to this.
+        others: What stands in for the file, to train on from, where it can't be read.
+        is_last: Whether training from it goes on in the run's own folder.
+    """
 
     file: Path
     run: Run
-
-    @property
-    def is_last(self) -> bool:
-        return self.file.resolve() == self.run.last.resolve()
+    others: tuple[Path, ...] = ()
+    is_last: bool = False
 
 
 def claim(logs: Path) -> Run:
@@ -132,7 +140,7 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
         for run in newest_first(logs, model):
             file = run.best if wanted == "best" else run.last
             if file.is_file():
-                return Checkpoint(file, run)
+                return at(file)
         of = f" of {model}" if model else ""
         raise RunError(
             f"--ckpt_path {wanted}: no training run{of} with a {wanted}.ckpt under {logs}: "
@@ -141,9 +149,11 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
     for folder in (Path(wanted), logs / wanted):
         if folder.is_dir():
             run = Run(folder)
+            if resume and run.to_go_on_from:
+                return going_on(run)
             file = run.last if resume else run.best
             if file.is_file():
-                return Checkpoint(file, run)
+                return at(file)
             raise RunError(f"--ckpt_path {wanted}: there is no {file}")
     file = Path(wanted)
     if file.is_file():
@@ -158,7 +168,14 @@ def at(file: Path) -> Checkpoint:
     """A checkpoint file with the run that it lies in; one that lies elsewhere gets a folder of its own name."""
     run = Run(file.parent.parent)
     inside = file.parent.name == "checkpoints" and run.config_file.is_file()
-    return Checkpoint(file, run if inside else Run(file.with_suffix("")))
+    is_last = file.resolve() == run.last.resolve()
+    return Checkpoint(file, run if inside else Run(file.with_suffix("")), is_last=inside and is_last)
+
+
+def going_on(run: Run) -> Checkpoint:
+    """What to train on from, in the run's own folder."""
+    file, *others = run.to_go_on_from
+    return Checkpoint(file, run, tuple(others), is_last=True)
 
 
 def find_unfinished(
@@ -174,13 +191,13 @@ def find_unfinished(
     """
     newest = None
     for run in newest_first(logs, model):
-        if not run.last.is_file():
+        if not run.to_go_on_from:
             continue
         newest = newest or run
         options = run.config().get("trainer", {})
         to_go = (_or(max_epochs, options.get("max_epochs")), _or(max_steps, options.get("max_steps")))
         if all(limit < 0 or done < limit for done, limit in zip(run.trained(), to_go, strict=True)):
-            return Checkpoint(run.last, run)
+            return going_on(run)
     if newest is None:
         return find("last", logs, resume=True, model=model, program=program)  # says what is missing
     epochs, _ = newest.trained()

@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any, Protocol
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -33,11 +34,17 @@ class AfterEpoch(Callback):
     def __init__(self, *told: Told) -> None:
         self.told = told
         self._row: Row | None = None
-        self._validated = False
+        self._validated: dict[str, float] = {}  # what the epoch's last validation logged
+        self._samples = 0
+        self._start = self._last_batch = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fit_loop.restarted_mid_epoch:  # the schedulers may want what was validated before
+            trainer.callback_metrics.update({k: torch.tensor(v) for k, v in self._validated.items()})
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
-        self._validated = False
+        self._validated = {}
         self._samples = 0
         self._start = self._last_batch = time.perf_counter()
 
@@ -51,7 +58,8 @@ class AfterEpoch(Callback):
         self._last_batch = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._validated = not trainer.sanity_checking
+        if not trainer.sanity_checking:
+            self._validated = _logged(trainer, "val/")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._row = {
@@ -68,12 +76,23 @@ class AfterEpoch(Callback):
     def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._row is None:
             return
-        stages = ("train/", "val/") if self._validated else ("train/",)
-        logged = trainer.callback_metrics
-        metrics = {k: float(f"{logged[k]:.7g}") for stage in stages for k in logged if k.startswith(stage)}  # float32
-        row, self._row = self._row | metrics, None
+        row, self._row = self._row | _logged(trainer, "train/") | self._validated, None
         for callback in self.told:
             callback.after_epoch(trainer, pl_module, row)
+
+    def state_dict(self) -> dict[str, Any]:
+        seconds, training = time.perf_counter() - self._start, self._last_batch - self._start
+        return {"seconds": seconds, "training": training, "samples": self._samples, "validated": self._validated}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._start = time.perf_counter() - state_dict["seconds"]
+        self._last_batch = self._start + state_dict["training"]
+        self._samples, self._validated = state_dict["samples"], state_dict["validated"]
+
+
+def _logged(trainer: Trainer, stage: str) -> Row:
+    """As float32 has them, in the fewest digits."""
+    return {k: float(f"{v:.7g}") for k, v in trainer.callback_metrics.items() if k.startswith(stage)}
 
 
 def short(value: float) -> str:

@@ -1,6 +1,5 @@
 """The picture of a run: ``curves.png``."""
 
-import csv
 import math
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from kindling.callbacks import drawing
+from kindling.callbacks.columns import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,10 +41,7 @@ class Curves(Callback):
 
 def read(table: Path) -> dict[str, dict[str, Points]]:
     """Metric to stage to points; nothing where the table is not there, or holds no epoch yet."""
-    if not table.is_file():
-        return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(table)
     panels: dict[str, dict[str, Points]] = {}
     for column in rows[0] if rows else []:
         stage, _, metric = column.partition("/")

@@ -16,6 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from PIL import Image
 
+from kindling.files import whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
@@ -64,7 +66,8 @@ def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: Callable[[]
     """Show a picture as a PNG file and, where the run has a TensorBoard, under IMAGES."""
     pixels = paint(draw)
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(file, compress_level=1)  # half the time, a third more bytes
+    with whole(file, "wb") as stream:
+        Image.fromarray(pixels).save(stream, "PNG", compress_level=1)  # half the time, a third more bytes
     for board in boards(trainer):
         board.add_image(tag, pixels, step, dataformats="HWC")
 

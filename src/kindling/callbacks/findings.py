@@ -76,13 +76,15 @@ def mistakes(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def in_order(parts: Sequence[Tensor], size: int, every: int = 1) -> tuple[Tensor, Tensor]:
     """What each process has of its samples, or of every so many-th: those of all in the order of the data, and where.
 
-    The processes deal the samples out in turn, and begin again with the first ones where that would not come out even.
+    The processes deal the samples out in turn. Lightning's own samplers begin again with the first ones where that
+    would not come out even.
     """
     world = len(parts)
     places = torch.cat([rank + world * every * torch.arange(len(part)) for rank, part in enumerate(parts)])
     order = places.argsort()
     order = order[places[order] < size]
-    return torch.cat([*parts])[order], places[order]
+    samples = torch.cat([part for part in parts if len(part)] or [*parts])  # one without samples knows no width
+    return samples[order], places[order]
 
 
 def read(values: Tensor, facts: Facts) -> list[Any]:

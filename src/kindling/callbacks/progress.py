@@ -39,6 +39,10 @@ class Progress(ProgressBar):
         speed = f"{row['epoch_time']:.1f} s  {row['samples_per_second']:,.0f} samples/s"
         print(f"epoch {_of(int(row['epoch']), trainer.max_epochs)}{scores}  {speed}", flush=True)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fit_loop.restarted_mid_epoch:  # that epoch won't start again
+            self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, f"epoch {_of(trainer.current_epoch + 1, trainer.max_epochs)}", self.total_train_batches)
         self._sums: dict[str, Tensor] = {}

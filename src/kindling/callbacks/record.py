@@ -1,6 +1,8 @@
 """What training leaves behind in numbers: ``metrics.csv`` and TensorBoard's scalars and hyperparameters."""
 
 import csv
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from torch.utils.tensorboard.summary import hparams
 
 from kindling.callbacks.after_epoch import Row, loss_of
 from kindling.callbacks.best_and_last import BestAndLast
+from kindling.callbacks.columns import read_rows
+from kindling.callbacks.drawing import boards
+from kindling.files import sync, whole
 
 FLUSH = 100  # steps whose losses are read off the device at once
 
@@ -46,6 +51,17 @@ class Record(Callback):
         self._losses.append((step, loss))
         if len(self._losses) == FLUSH:
             self._flush(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """What went before a checkpoint has to be on the disk before it: a run that goes on does not write it again."""
+        if not trainer.training:
+            return
+        self._flush(trainer)
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.save()
+            for board in boards(trainer):
+                sync(max(Path(board.log_dir).glob("events.out.*"), key=lambda file: file.stat().st_mtime))
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         self._flush(trainer)
@@ -87,31 +103,28 @@ class MetricsTable:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.rows: list[dict[str, Any]] = []
         self.columns: list[str] = []
 
     def keep(self, epochs: int) -> None:
         """Take over the first rows of an earlier file and drop the rest of it, which will be done again."""
-        if self.file.is_file():
-            with self.file.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self.rows = [row for row in reader if int(row["epoch"]) <= epochs]
-                self.columns = list(reader.fieldnames or [])
-            self._write()
+        rows = [row for row in read_rows(self.file) if int(row["epoch"]) <= epochs]
+        if rows:
+            self._write(list(rows[0]), rows)
+        else:
+            self.file.unlink(missing_ok=True)
 
     def append(self, row: Row) -> None:
-        self.rows.append(row)
         if new := [name for name in row if name not in self.columns]:
-            self.columns += new
-            self._write()
-        else:
-            with self.file.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self.columns).writerow(row)
+            self._write(self.columns + new, [*read_rows(self.file), row])
+            return
+        with self.file.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
 
-    def _write(self) -> None:
-        part = self.file.with_suffix(".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
+    def _write(self, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        self.columns = columns
+        with whole(self.file, newline="") as file:
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows(self.rows)
-        part.replace(self.file)
+            writer.writerows(rows)

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from kindling.callbacks.after_epoch import short
+from kindling.files import whole
 
 
 class Results(Callback):
@@ -38,5 +39,6 @@ class Results(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{command}.json"
         content = {"checkpoint": str(trainer.ckpt_path), **self.trained, **scores}
-        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        with whole(file) as stream:
+            stream.write(json.dumps(content, indent=2) + "\n")
         print("  ".join(f"{name} {short(value)}" for name, value in scores.items()) + f"  -> {file}")

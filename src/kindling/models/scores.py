@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,6 +89,8 @@ class RunningScores(Scores):
         self.add_state("score", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        if not len(targets):
+            return  # there is no mean
         self.loss += loss
         self.samples += len(targets)
         self.score += first_score(predictions, targets) * len(targets)
@@ -102,6 +105,19 @@ class RunningScores(Scores):
             more, predictions, y = self._scored()
             loss, score, samples = loss + more, score + first_score(predictions, y) * len(y), samples + len(y)
         return {"loss": float(loss / samples), self.first: float(score / samples)}
+
+    def under_way(self) -> dict[str, Any]:
+        """All that ``go_on`` needs, on the CPU. What is held stays so: sums depend on what is summed up at once."""
+        sums = {name: getattr(self, name).cpu() for name in ("loss", "samples", "score")}
+        return {"sums": sums, "held": [tuple(t.cpu() for t in batch) for batch in self._held]}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Take over what another one had gathered."""
+        for name, value in state["sums"].items():
+            setattr(self, name, value.to(self.device))
+        loss_outputs_targets = ([t.to(self.device) for t in batch] for batch in state["held"])
+        self._held = [(loss, outputs, targets) for loss, outputs, targets in loss_outputs_targets]
+        self._update_count = 1  # without, torchmetrics warns where all was summed up before
 
 
 class AllScores(Scores):

@@ -6,6 +6,7 @@ from inspect import signature
 from types import NoneType
 from typing import Any, ClassVar, cast
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -101,15 +102,23 @@ class SupervisedModule(LightningModule, ABC):
         self._step(batch, "test")
 
     def predict_step(self, batch: tuple[Tensor, ...]) -> Tensor:
-        return self.objective.read(self(batch[0]))  # (B, classes) probabilities, or (B, 1 or 2) in the target's units
+        outputs = self._outputs(batch[0])
+        return self.objective.read(outputs)  # (B, classes) probabilities, or (B, 1 or 2) in the target's units
 
     def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
         x, y = batch
         y = y.float() if y.is_floating_point() else y  # whatever the precision of the network
-        outputs = self(x)  # (B, num_outputs)
-        loss = self.objective.compare(outputs, y)
+        outputs = self._outputs(x)  # (B, num_outputs)
+        loss = self.objective.compare(outputs, y) if len(y) else outputs.sum()  # 0, that has a gradient
         self.scores_of(stage).hold(loss, outputs, y)
+        if stage == "train" and self.trainer.world_size > 1 and self.trainer.is_last_batch:
+            samples = self.trainer.strategy.reduce(torch.tensor(len(y), device=self.device), reduce_op="sum")
+            loss = loss * len(y) * self.trainer.world_size / samples  # the processes' gradients will be averaged
         return loss
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Also of no sample, which is what several processes leave to some of them at the end, and layers refuse."""
+        return self(x) if x.shape[0] else self(x.new_zeros(2, *x.shape[1:]))[:0]
 
     def on_train_epoch_end(self) -> None:
         self._log_scores("train")

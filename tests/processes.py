@@ -1,0 +1,77 @@
+"""Commands in processes of their own, which start in an instant: forked off one that has imported everything."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from kindling.cli import main
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["kindling.commands"])
+
+
+def start(
+    *args: str,
+    output: str = "output.txt",
+    environment: Mapping[str, str] | None = None,
+    first: Callable[[], object] | None = None,
+) -> BaseProcess:
+    """Run a command in this folder; what it prints goes into a file. ``first`` is called in its process before."""
+    process = CONTEXT.Process(target=_run, args=(args, str(Path.cwd()), output, dict(environment or {}), first))
+    process.start()
+    return process
+
+
+def start_several(count: int, *args: str) -> list[BaseProcess]:
+    """Run a command in as many processes, as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "TORCHELASTIC_RUN_ID": "test"}
+    common |= {"LOCAL_WORLD_SIZE": str(count), "GROUP_RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": "False"}
+    return [
+        start(*args, output=f"output{rank}.txt", environment=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(count)
+    ]
+
+
+def finish(*processes: BaseProcess) -> list[int | None]:
+    """Their exit codes; minus the signal's number where a signal ended one."""
+    for process in processes:
+        process.join(120)
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(f"a command hangs: {[f.read_text() for f in Path().glob('output*.txt')]}")
+    return [process.exitcode for process in processes]
+
+
+def wait_for(happened: Callable[[], object], process: BaseProcess) -> None:
+    limit = time.monotonic() + 60
+    while not happened():
+        if not process.is_alive() or time.monotonic() > limit:
+            raise TimeoutError([f.read_text() for f in Path().glob("output*.txt")])
+        time.sleep(0.002)
+
+
+def _run(
+    args: tuple[str, ...], folder: str, output: str, environment: dict[str, str], first: Callable[[], object] | None
+) -> None:
+    os.chdir(folder)
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    os.environ.update(environment)
+    rank_zero_only.rank = int(environment.get("RANK", 0))  # type: ignore[attr-defined]  # which Lightning looks up when it is imported
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the fork server ignores
+    sys.argv = ["scripts/main.py"]
+    with open(output, "w", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):  # noqa: PTH123
+        if first is not None:
+            first()
+        sys.exit(main(list(args)))

@@ -1,0 +1,240 @@
+"""Whatever ends a training, ``fit --ckpt_path last`` ends as one that was never stopped, bit for bit."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import processes
+import pytest
+import torch
+from conftest import RUN, Kindling, equal, rows, weights
+from test_fit import scalars
+
+from kindling.data import SyntheticTabular
+from kindling.models import Net, SimpleNet
+from kindling.models.supervised import SupervisedModule
+
+SEEDS = range(20)
+TIMES = ("run/epoch_time", "run/samples_per_second")  # all else has to be the same
+SIMPLE = ("fit", "--model=SimpleNet", "--trainer.max_epochs=40", "--checkpoint_every=7")
+
+
+def next_second() -> None:
+    """TensorBoard reads the files of a run in the order of the seconds at which they were begun."""
+    time.sleep(1.01 - time.time() % 1)
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = scalars(run)
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+            if tag not in TIMES}  # fmt: skip
+
+
+def assert_same(broken: Path, unbroken: Path) -> None:
+    for name in ("best", "last"):
+        assert equal(weights(broken / f"checkpoints/{name}.ckpt"), weights(unbroken / f"checkpoints/{name}.ckpt"))
+    tables = [[{k: v for k, v in row.items() if f"run/{k}" not in TIMES} for row in rows(run / "metrics.csv")]
+              for run in (broken, unbroken)]  # fmt: skip
+    assert tables[0] == tables[1]
+    assert curves(broken) == curves(unbroken)
+    assert {f.name for f in (broken / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+@pytest.fixture
+def signal_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have a signal sent in the middle of an optimizer step, counted from 0."""
+
+    def signal_at(step: int, *numbers: int, model: type[SupervisedModule] = SimpleNet) -> None:
+        training_step = model.training_step
+
+        def signalled(self: SupervisedModule, batch: tuple) -> object:
+            if self.global_step == step:
+                monkeypatch.setattr(model, "training_step", training_step)
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+            return training_step(self, batch)
+
+        monkeypatch.setattr(model, "training_step", signalled)
+
+    return signal_at
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("step", [3, 60, 49])  # in the first epoch, in another, in the last step of one
+def test_a_signal_lets_the_step_finish(
+    kindling: Kindling, signal_at: Callable[..., None], number: int, step: int
+) -> None:
+    fit = ("fit", "--model=SimpleNet", "--trainer.max_epochs=4")
+    handler = signal.getsignal(number)
+    signal_at(step, number)
+    kindling(*fit, code=128 + number)
+    assert f"Interrupted: python scripts/main.py fit --ckpt_path last  goes on after step {step + 1}\n" in kindling.out
+    assert signal.getsignal(number) == handler
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+
+
+def test_ctrl_c_twice_stops_at_once(kindling: Kindling, signal_at: Callable[..., None]) -> None:
+    signal_at(60, signal.SIGINT, signal.SIGINT)
+    kindling("fit", "--model=SimpleNet", "--checkpoint_every=8", code=130)
+    assert "goes on after step 58\n" in kindling.out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--trainer.max_steps=90", "--trainer.max_epochs=-1"),
+        ("--trainer.accumulate_grad_batches=2",),
+        ("--trainer.val_check_interval=0.3",),
+        ("--trainer.check_val_every_n_epoch=2",),
+        ("--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1"),
+    ],
+)
+def test_within_an_epoch_whatever_the_options(
+    kindling: Kindling, signal_at: Callable[..., None], options: tuple[str, ...]
+) -> None:
+    fit = ("fit", "--model=SimpleNet", "--trainer.max_epochs=4", *options)
+    for step in (31, 50):  # the second time in the run that goes on
+        signal_at(step, signal.SIGTERM)
+        next_second()
+        kindling(*(fit if step == 31 else ("fit", "--ckpt_path=last")), code=143)
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+
+
+def test_dropout_and_augmentation_go_on(kindling: Kindling, signal_at: Callable[..., None], fashion: Path) -> None:
+    data = ("--data.val_size=50", "--data.batch_size=10", "--data.flip=true", "--data.shift=2")  # 15 steps an epoch
+    fit = ("fit", "--model=Net", "--model.dropout=0.2", *data, "--trainer.max_epochs=3")
+    signal_at(20, signal.SIGTERM, model=Net)
+    kindling(*fit, code=143)
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("unbroken"))
+        assert processes.finish(processes.start(*SIMPLE)) == [0]
+        return Path.cwd() / RUN
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_kill_at_a_random_moment(unbroken: Path, seed: int) -> None:
+    started = (unbroken / "config.yaml").stat().st_mtime
+    seconds = (unbroken / "checkpoints/last.ckpt").stat().st_mtime - started
+    moment = random.Random(seed).uniform(0, seconds)
+    while True:
+        process = processes.start(*SIMPLE)
+        processes.wait_for((RUN / "checkpoints/last.ckpt").is_file, process)
+        time.sleep(moment)
+        process.kill()
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            break
+        shutil.rmtree("lightning_logs")  # too late
+        moment /= 2
+    next_second()
+    assert processes.finish(processes.start("fit", "--ckpt_path=last")) == [0]
+    print(Path("output.txt").read_text().splitlines()[0])
+    assert_same(RUN, unbroken)
+
+
+def die_at(write: int) -> None:
+    """Have this process killed as it is about to do its so many-th thing to a file that has to be there whole."""
+    done = 0
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object) -> object:
+            nonlocal done
+            done += 1
+            if done == write:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args)
+
+        return call
+
+    os.fsync = counted(os.fsync)  # type: ignore[assignment]
+    Path.replace = counted(Path.replace)  # type: ignore[assignment,method-assign]
+    Path.hardlink_to = counted(Path.hardlink_to)  # type: ignore[assignment,method-assign]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", range(13, 53, 2))
+def test_kill_while_files_are_written(unbroken: Path, write: int) -> None:
+    process = processes.start(*SIMPLE, first=partial(die_at, write))
+    assert processes.finish(process) == [-signal.SIGKILL]
+    next_second()
+    assert processes.finish(processes.start("fit", "--ckpt_path=last")) == [0]
+    assert_same(RUN, unbroken)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_the_checkpoint_before_stands_in_for_a_damaged_one(
+    kindling: Kindling, signal_at: Callable[..., None], damage: str
+) -> None:
+    fit = ("fit", "--model=SimpleNet", "--trainer.max_epochs=4", "--checkpoint_every=10")
+    signal_at(60, signal.SIGTERM)
+    kindling(*fit, code=143)
+    last = RUN / "checkpoints/last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "gone":
+        last.unlink()
+    else:
+        last.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    assert "last.ckpt" in kindling.fails("test", "--ckpt_path=last")  # other weights than asked for are not tested
+    next_second()
+    out = kindling("fit", "--ckpt_path=last")
+    assert f"Training on from {RUN}/checkpoints/previous.ckpt (SimpleNet, epoch 2)" in out
+    assert (damage == "gone") != (f"{last} can't be read: set aside as damaged.ckpt, going on from the one" in out)
+    (RUN / "checkpoints/damaged.ckpt").unlink(missing_ok=True)
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+
+
+def test_one_training_at_a_time_in_a_folder(kindling: Kindling) -> None:
+    process = processes.start(*SIMPLE, "--trainer.max_epochs=4000")
+    processes.wait_for((RUN / "checkpoints/previous.ckpt").is_file, process)
+    try:
+        kindling("fit", "--ckpt_path=last", code=2)
+        assert f"{RUN} is being trained by another process: wait for it, or stop it" in kindling.err
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_the_training(
+    kindling: Kindling, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    setup = SyntheticTabular.setup
+
+    def spoilt(self: SyntheticTabular, stage: str) -> None:
+        setup(self, stage)
+        self.train_set.tensors[0][123] = value
+
+    fit = ("fit", "--model=SimpleNet", "--trainer.max_epochs=3", "--optimizer.lr=0.02")
+    kindling(*fit)
+    kept = {name: (RUN / f"checkpoints/{name}.ckpt").read_bytes() for name in ("best", "last")}
+    monkeypatch.setattr(SyntheticTabular, "setup", spoilt)
+    kindling("fit", "--ckpt_path=last", "--trainer.max_epochs=5", code=2)
+    order = list(torch.randperm(800, generator=torch.Generator().manual_seed(42 + 3)))
+    step, start = order.index(123) // 32, order.index(123) // 32 * 32
+    samples = ", ".join(str(int(n)) for n in order[start : start + 32])
+    where = f"at step {75 + step + 1} (epoch 4, learning rate 0.02), training samples {samples}: see whether"
+    assert f"kindling: error: the loss is nan {where}" in kindling.err
+    assert kindling.err.count("\n") == 1
+    assert kept == {name: (RUN / f"checkpoints/{name}.ckpt").read_bytes() for name in ("best", "last")}
