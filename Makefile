@@ -36,7 +36,7 @@ test-newest:  ## and with the newest, in .venv-newest
 	$(call test_with,newest,highest)
 
 errors: $(INSTALLED)  ## write docs/errors.md anew, from what the tests see
-	WRITE_ERRORS=1 $(BIN)/python -m pytest -n 0 tests/test_bad_*.py
+	WRITE_ERRORS=1 $(BIN)/python -m pytest -n 0 -m 'slow or not slow' tests/test_bad_*.py
 
 check: $(INSTALLED)  ## lint, formatting, types
 	$(BIN)/ruff check

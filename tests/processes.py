@@ -31,7 +31,7 @@ def start(
     return process
 
 
-def start_several(count: int, *args: str) -> list[BaseProcess]:
+def start_several(count: int, *args: str, first: Callable[[], object] | None = None) -> list[BaseProcess]:
     """Run a command in as many processes, as torchrun does."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -39,8 +39,8 @@ def start_several(count: int, *args: str) -> list[BaseProcess]:
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "TORCHELASTIC_RUN_ID": "test"}
     common |= {"LOCAL_WORLD_SIZE": str(count), "GROUP_RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": "False"}
     return [
-        start(*args, output=f"output{rank}.txt", environment=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(count)
+        start(*args, output=f"output{rank}.txt", environment=common | {"RANK": rank, "LOCAL_RANK": rank}, first=first)
+        for rank in map(str, range(count))
     ]
 
 

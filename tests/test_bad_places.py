@@ -73,6 +73,7 @@ def test_bad_places(kindling: Kindling, case: Case) -> None:
     kindling.answers("Places", case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "first", "trained"), LIMITED, ids=lambda value: getattr(value, "what", ""))
 def test_closed_and_full_places(trained_once: Path, case: Case, first: Callable[[], None], trained: bool) -> None:
     if trained:
@@ -96,6 +97,7 @@ def test_closed_and_full_places(trained_once: Path, case: Case, first: Callable[
     assert all(after[f] == before[f] for f in before.keys() - grown)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_the_run_to_go_on_with(kindling: Kindling) -> None:
     fit = ("fit", "--model=SimpleNet", "--trainer.max_epochs=4")
     process = processes.start(*fit, "--checkpoint_every=10", first=partial(full_beyond, 15_000))
@@ -123,6 +125,7 @@ def test_a_run_folder_deleted_while_it_is_trained_in(kindling: Kindling, monkeyp
     assert not RUN.exists()
 
 
+@pytest.mark.slow
 def test_runs_started_in_the_same_second_get_a_folder_each() -> None:
     both = [processes.start(*FIT, output=f"output{n}.txt") for n in range(3)]
     assert processes.finish(*both) == [0, 0, 0]
@@ -132,6 +135,7 @@ def test_runs_started_in_the_same_second_get_a_folder_each() -> None:
     assert all(equal(first, other) for other in others)
 
 
+@pytest.mark.slow
 def test_no_home_folder() -> None:
     environment = {"HOME": "/nowhere", "XDG_CACHE_HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere"}
     process = processes.start(*FIT, "--test_after_fit=true", environment=environment)

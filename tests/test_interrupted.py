@@ -15,6 +15,7 @@ import torch
 from conftest import RUN, Kindling, equal, rows, weights
 from test_fit import scalars
 
+from kindling.callbacks.curves import Curves
 from kindling.data import SyntheticTabular
 from kindling.models import Net, SimpleNet
 from kindling.models.supervised import SupervisedModule
@@ -64,8 +65,9 @@ def signal_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return signal_at
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("step", [3, 60, 49])  # in the first epoch, in another, in the last step of one
+@pytest.mark.parametrize(  # in the first epoch, in another, in the last step of one
+    ("number", "step"), [(signal.SIGINT, 3), (signal.SIGTERM, 60), (signal.SIGUSR1, 49)]
+)
 def test_a_signal_lets_the_step_finish(
     kindling: Kindling, signal_at: Callable[..., None], number: int, step: int
 ) -> None:
@@ -85,6 +87,19 @@ def test_ctrl_c_twice_stops_at_once(kindling: Kindling, signal_at: Callable[...,
     signal_at(60, signal.SIGINT, signal.SIGINT)
     kindling("fit", "--model=SimpleNet", "--checkpoint_every=8", code=130)
     assert "goes on after step 58\n" in kindling.out
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_ctrl_c_ends_other_commands(
+    kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def interrupted(self: SimpleNet, batch: tuple) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SimpleNet, f"{command}_step", interrupted)
+    kindling(command, "--ckpt_path=best", code=130)
+    assert "Traceback" not in kindling.err
+    assert not list(RUN.glob(f"{command}*"))
 
 
 @pytest.mark.parametrize(
@@ -171,6 +186,24 @@ def die_at(write: int) -> None:
     Path.hardlink_to = counted(Path.hardlink_to)  # type: ignore[assignment,method-assign]
 
 
+def die_at_the_end() -> None:
+    def end(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Curves.on_fit_end = end  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.slow
+def test_kill_after_the_last_step(unbroken: Path) -> None:
+    assert processes.finish(processes.start(*SIMPLE, first=die_at_the_end)) == [-signal.SIGKILL]
+    assert len(rows(RUN / "metrics.csv")) == 40
+    next_second()
+    assert processes.finish(processes.start("fit", "--ckpt_path=last")) == [0]
+    assert_same(RUN, unbroken)
+    assert processes.finish(processes.start("fit", "--ckpt_path=last")) == [2]
+    assert "has had its 40 epochs" in Path("output.txt").read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("write", range(13, 53, 2))
 def test_kill_while_files_are_written(unbroken: Path, write: int) -> None:
@@ -205,6 +238,7 @@ def test_the_checkpoint_before_stands_in_for_a_damaged_one(
     assert_same(RUN, RUN.with_name("version_1"))
 
 
+@pytest.mark.slow
 def test_one_training_at_a_time_in_a_folder(kindling: Kindling) -> None:
     process = processes.start(*SIMPLE, "--trainer.max_epochs=4000")
     processes.wait_for((RUN / "checkpoints/previous.ckpt").is_file, process)

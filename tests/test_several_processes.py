@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from conftest import ROOT, RUN, Kindling, rows, weights
 from test_interrupted import assert_same, next_second
 from torch.utils.data import BatchSampler
 
+from kindling.data import SyntheticTabular
 from kindling.data.recipe import EpochShuffle, Shares
 
 LONG = ("--trainer.max_epochs=15", "--checkpoint_every=7")
@@ -76,6 +78,7 @@ def train_in(count: int, *options: str) -> Path:
     return max(Path("lightning_logs").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_processes_train_as_one_does(count: int) -> None:
     # 801 samples leave one for the last batch, which one process gets; the test set is smaller than their number
@@ -104,6 +107,7 @@ def test_each_sample_is_dealt_out_once(count: int, samples: int) -> None:
         assert sorted(whole) == sorted(n for part in parts for n in part)
 
 
+@pytest.mark.slow
 def test_prediction_by_four_processes(run: Path) -> None:
     written = []
     for count in (1, 4):
@@ -116,6 +120,31 @@ def test_prediction_by_four_processes(run: Path) -> None:
     for a, b in zip(one, four, strict=True):
         assert [*a.values()][:-2] == [*b.values()][:-2]
         assert [float(p) for p in [*a.values()][-2:]] == pytest.approx([float(p) for p in [*b.values()][-2:]], abs=1e-6)
+
+
+def spoil_a_sample() -> None:
+    setup = SyntheticTabular.setup
+
+    def spoilt(self: SyntheticTabular, stage: str) -> None:
+        setup(self, stage)
+        self.train_set.tensors[0][123] = float("nan")
+
+    SyntheticTabular.setup = spoilt
+
+
+@pytest.mark.slow
+def test_all_processes_stop_where_one_of_them_diverges() -> None:
+    both = processes.start_several(2, *FIT, "--trainer.devices=2", "--data.batch_size=16", first=spoil_a_sample)
+    assert processes.finish(*both) == [2, 2]
+    answers = [Path(f"output{rank}.txt").read_text().splitlines()[-1] for rank in range(2)]
+    assert answers[0] == answers[1]
+    found = re.search(
+        r"the loss is nan at step (\d+) \(epoch 1, learning rate 0.01\), training samples (.+): see", answers[0]
+    )
+    assert found
+    assert "123" in found[2].split(", ")
+    assert len(found[2].split(", ")) == 16
+    assert not RUN.exists()  # nothing was saved yet
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,9 @@ def test_mistakes_help_and_list_need_no_torch() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("args", [("list",), ("fit", "--help"), ("list", "--help")])
+@pytest.mark.parametrize(
+    "args", [("list",), pytest.param(("fit", "--help"), marks=pytest.mark.slow), ("list", "--help")]
+)
 def test_a_reader_that_goes_away_is_no_error(args: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import warnings
+from dataclasses import replace
 from os import environ
 from pathlib import Path
 from types import MethodType
@@ -98,6 +99,8 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
             KindlingCLI(request, checkpoint, program)
     except argparse.ArgumentError as error:
         raise UsageError(explain(str(error))) from error
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C is 1
+        raise Stopped(130 if stop.code == 1 else stop.code) from None
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
         raise UsageError(str(error)) from error
     except (ValueError, RuntimeError) as error:
@@ -122,6 +125,7 @@ class KindlingCLI(LightningCLI):
         self.content: dict[str, Any] = {}
         if checkpoint:
             self.checkpoint, self.content = checkpoints.read_newest(checkpoint)
+        self._damaged = checkpoint.file if checkpoint and checkpoint != self.checkpoint else None
         parser_options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             trainer_class=Trainer,
@@ -195,6 +199,11 @@ class KindlingCLI(LightningCLI):
         for unit, done in (("epochs", self.content["epoch"]), ("steps", self.content["global_step"])):
             limit = self.options["trainer"][f"max_{unit}"]
             if limit is not None and -1 < limit <= done:
+                if checkpoint.is_last and checkpoint.run.previous in checkpoint.others:
+                    # killed after its last step: what comes then is done after that step, once more
+                    self.content = checkpoints.read(checkpoint.run.previous)
+                    self.checkpoint = replace(checkpoint, file=checkpoint.run.previous, others=())
+                    return
                 raise RunError(runs.FINISHED.format(what=checkpoint.file, done=done, unit=unit, more=2 * done))
 
     # Building
@@ -411,6 +420,8 @@ class KindlingCLI(LightningCLI):
                 self._lock.release()
         if run is not None:
             run = runs.Run(trainer.strategy.broadcast(run.folder))
+            if trainer.is_global_zero:
+                run.previous.unlink(missing_ok=True)  # as all that comes at the end has come
             self._summarize(run)
             if self.config[self.request.command]["test_after_fit"]:
                 self._test_best(run)
@@ -426,9 +437,9 @@ class KindlingCLI(LightningCLI):
             self._lock.acquire()
         except Timeout as error:
             raise RunError(f"{run} is being trained by another process: wait for it, or stop it") from error
-        if self.resumes and self.checkpoint and self.checkpoint.file != run.last and run.last.is_file():
-            aside = run.last.replace(run.last.with_name("damaged.ckpt"))
-            self._print(f"{run.last} can't be read: set aside as {aside.name}, going on from the one before")
+        if self._damaged:
+            aside = self._damaged.replace(self._damaged.with_name("damaged.ckpt"))
+            self._print(f"{self._damaged} can't be read: set aside as {aside.name}, going on from the one before")
         header = f"# {self.program} fit -c {run.config_file}  trains the same again\n"
         with whole(run.config_file) as file:
             file.write(header + yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True))

@@ -34,9 +34,14 @@ class Run:
         return self.folder / "checkpoints" / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """What was the last checkpoint before; there while a training is under way, or was when it was killed."""
+        return self.folder / "checkpoints" / "previous.ckpt"
+
+    @property
     def to_go_on_from(self) -> list[Path]:
         """Checkpoints that are there to train on from, newest first: the others stand in for one that is damaged."""
-        files = (self.last, self.folder / "checkpoints" / "previous.ckpt", self.best)
+        files = (self.last, self.previous, self.best)
         return [file for file in files if file.is_file()]
 
     @property
@@ -196,7 +201,8 @@ def find_unfinished(
         newest = newest or run
         options = run.config().get("trainer", {})
         to_go = (_or(max_epochs, options.get("max_epochs")), _or(max_steps, options.get("max_steps")))
-        if all(limit < 0 or done < limit for done, limit in zip(run.trained(), to_go, strict=True)):
+        unfinished = all(limit < 0 or done < limit for done, limit in zip(run.trained(), to_go, strict=True))
+        if unfinished or run.previous.is_file():
             return going_on(run)
     if newest is None:
         return find("last", logs, resume=True, model=model, program=program)  # says what is missing

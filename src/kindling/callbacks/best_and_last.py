@@ -14,7 +14,7 @@ from kindling.files import second_name, sync
 class BestAndLast(Checkpoint):
     """Keeps ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` where the monitored score was lowest.
 
-    While a training is under way ``previous.ckpt`` is the last one's forerunner, in case that one can't be read.
+    Until the training's end ``previous.ckpt`` is the last one's forerunner, in case that one can't be read.
 
     Lightning's ``ModelCheckpoint`` saves before the learning-rate schedulers step, takes for "last" the epoch that
     improved last, and stores absolute paths, so that a run folder can't be moved.
@@ -61,10 +61,6 @@ class BestAndLast(Checkpoint):
         if improved:
             self.best = row
         self.save(trainer, improved)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            (self.folder / "previous.ckpt").unlink(missing_ok=True)
 
     def save(self, trainer: Trainer, improved: bool = False) -> None:
         """Replace ``last.ckpt``, and ``best.ckpt`` if this is the best yet; all processes have to call it."""

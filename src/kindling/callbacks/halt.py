@@ -1,5 +1,6 @@
 """What ends a training before its time: a signal, or a loss that is no number."""
 
+import math
 import signal
 import sys
 from itertools import islice
@@ -54,9 +55,12 @@ class Halt(Callback):
             print("\nCtrl-C: stopping after this step, saved (once more: now)", file=sys.stderr, flush=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        at_once = trainer.world_size == 1 and loss.device.type == "cpu"
+        if at_once and math.isfinite(loss.item()):
+            return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self._steps.append(Step(trainer.global_step + 1, trainer.fit_loop.batch_idx, rate, loss.detach()))
-        if trainer.world_size == 1 and (loss.device.type == "cpu" or len(self._steps) == LOOK):
+        if at_once or (trainer.world_size == 1 and len(self._steps) == LOOK):
             self._look(trainer)
 
     def on_train_batch_end(
