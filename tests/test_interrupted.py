@@ -89,6 +89,22 @@ def test_ctrl_c_twice_stops_at_once(kindling: Kindling, signal_at: Callable[...,
     assert "goes on after step 58\n" in kindling.out
 
 
+def test_within_an_epoch_the_data_can_not_change(kindling: Kindling, signal_at: Callable[..., None]) -> None:
+    signal_at(60, signal.SIGTERM)
+    kindling("fit", "--model=SimpleNet", code=143)
+    before = (RUN / "config.yaml").read_text()
+    for option in ("--data.batch_size=50", "--data.train_size=400"):
+        assert "--data: the checkpoint is from within an epoch" in kindling.fails("fit", "--ckpt_path=last", option)
+    assert (RUN / "config.yaml").read_text() == before
+
+
+def test_without_checkpoints_the_numbers_are_kept(kindling: Kindling, signal_at: Callable[..., None]) -> None:
+    signal_at(60, signal.SIGTERM)
+    kindling("fit", "--model=SimpleNet", "--trainer.enable_checkpointing=false", code=143)
+    assert "Interrupted: before anything was saved" in kindling.out
+    assert len(rows(RUN / "metrics.csv")) == 2
+
+
 @pytest.mark.parametrize("command", ["test", "predict"])
 def test_ctrl_c_ends_other_commands(
     kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch, command: str

@@ -185,7 +185,7 @@ class KindlingCLI(LightningCLI):
         layers.check(options, request.command)
         self.options: dict[str, Any] = {key: options[key] for key in SAVED if key in options}
         if request.command == "fit" and self.checkpoint:
-            layers.check_resumable(restored, self.options)
+            layers.check_resumable(restored, self.options, "under_way" in self.content)
             self._check_unfinished(self.checkpoint)
         if _is_first_process():
             for line in layers.differences(restored, self.options):
@@ -405,7 +405,7 @@ class KindlingCLI(LightningCLI):
             if saved:
                 which = run if self.request.has(ROOT) else "last"
                 goes_on = f"{self.program} fit --ckpt_path {which}  goes on after step {saved}"
-            else:
+            elif run and not run.metrics():
                 self._discard_run()
             if not isinstance(error, SystemExit | KeyboardInterrupt):
                 if goes_on:

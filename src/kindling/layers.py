@@ -153,12 +153,14 @@ def _check_numbers(options: Options, positive: set[str]) -> None:
             raise UsageError(f"{typed}: should be a finite number")
 
 
-def check_resumable(restored: Options, options: Options) -> None:
+def check_resumable(restored: Options, options: Options, within_epoch: bool) -> None:
     """
     Raises:
-        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds, or the training is
-            to be longer than the scheduler can be.
+        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds, or the data from
+            that of an epoch under way, or the training is to be longer than the scheduler can be.
     """
+    if within_epoch and restored.get("data") != options["data"]:
+        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
     for key in ("optimizer", "lr_scheduler"):
         then, now = restored.get(key) or {}, options[key] or {}
         if key in restored and (

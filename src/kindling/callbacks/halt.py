@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+import threading
 from itertools import islice
 from types import FrameType
 from typing import Any, NamedTuple
@@ -44,6 +45,8 @@ class Halt(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._speaks = trainer.is_global_zero
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python tells no other thread
         # not before: Lightning puts its own in place, which save nothing
         self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
 
