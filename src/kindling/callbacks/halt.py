@@ -35,11 +35,15 @@ class Step(NamedTuple):
 class Halt(Callback):
     """Stops a training where a signal asks for it, after this step and a checkpoint, or where the loss is not finite.
 
-    A second Ctrl-C stops at once. All processes stop after the same step, whichever of them was told.
+    A second Ctrl-C stops at once. All processes stop after the same step, whichever of them was told: each tells the
+    others after every step, and hears what they said after the next, so that none has to wait.
     """
 
     def __init__(self) -> None:
-        self._signal = 0
+        self._told = 0  # signal that this process was sent
+        self._signal = 0  # that all agree on
+        self._said = ""  # of this process's loss, to the others
+        self._asked: tuple[Any, Tensor] | None = None
         self._steps: list[Step] = []  # whose losses were not looked at yet
         self._handlers: dict[int, Any] = {}
 
@@ -51,9 +55,9 @@ class Halt(Callback):
         self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == self._signal == signal.SIGINT:
+        if number == self._told == signal.SIGINT:
             raise KeyboardInterrupt
-        self._signal = number
+        self._told = number
         if number == signal.SIGINT and self._speaks:
             print("\nCtrl-C: stopping after this step, saved (once more: now)", file=sys.stderr, flush=True)
 
@@ -69,8 +73,13 @@ class Halt(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.world_size > 1:
-            self._agree(trainer)
+        if trainer.world_size == 1:
+            self._signal = self._told
+        else:
+            self._look(trainer)
+            self._said = self._diverged(trainer)
+            code = torch.tensor(DIVERGED if self._said else self._told, device=trainer.strategy.root_device)
+            self._asked = dist.all_reduce(code, dist.ReduceOp.MAX, async_op=True), code
         if self._signal and may_stop(trainer, batch_idx):
             keeper = BestAndLast.of(trainer)
             if keeper:
@@ -81,6 +90,7 @@ class Halt(Callback):
         self._look(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look(trainer)
         if self._signal:  # the epoch before has just been saved
             raise Stopped(128 + self._signal)
 
@@ -100,7 +110,19 @@ class Halt(Callback):
         Raises:
             RunError: A loss was not finite.
         """
-        if diverged := self._diverged(trainer):
+        if trainer.world_size == 1:
+            self._signal, diverged = self._told, self._diverged(trainer)
+        elif self._asked is None:
+            return
+        else:
+            (work, code), self._asked = self._asked, None
+            work.wait()
+            self._signal, diverged = int(code), ""
+            if self._signal == DIVERGED:
+                said: list[Any] = [None] * trainer.world_size
+                dist.all_gather_object(said, self._said)
+                diverged = next(filter(None, said))
+        if diverged:
             raise RunError(diverged)
 
     def _diverged(self, trainer: Trainer) -> str:
@@ -115,16 +137,6 @@ class Halt(Callback):
             f"{step.lr:g}), {_samples(trainer, step.batch_idx)}: see whether these are what they should be, or train "
             "anew with a lower --optimizer.lr, or with --trainer.gradient_clip_val 1; checkpoints from before are kept"
         )
-
-    def _agree(self, trainer: Trainer) -> None:
-        diverged = self._diverged(trainer)
-        code = torch.tensor(DIVERGED if diverged else self._signal, device=trainer.strategy.root_device)
-        agreed = int(trainer.strategy.reduce(code, reduce_op="max"))
-        if agreed == DIVERGED:
-            said: list[Any] = [None] * trainer.world_size
-            dist.all_gather_object(said, diverged)
-            raise RunError(next(filter(None, said)))
-        self._signal = agreed
 
 
 def _samples(trainer: Trainer, batch_idx: int) -> str:
