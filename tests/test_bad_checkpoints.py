@@ -80,7 +80,7 @@ CASES = [
     Case("of another width", (*TEST, FILE, "--model.hidden", "64"), "is (32, 2) there and (64, 2) in the network"),
     Case("for other data", (*TEST, FILE, "--data", "FashionMNIST"), "is (32, 2) there and (32, 784) in the network"),
     Case("of another program", (*TEST, FILE), "add --model and --data", lambda: _change(config={})),
-    Case("a class that is gone", (*TEST, FILE), "no attribute", lambda: _change(
+    Case("a class that is gone", (*TEST, FILE), "names kindling.models.Gone for --model", lambda: _change(
         config=torch.load(BEST, weights_only=True)["config"] | {"model": {"class_path": "kindling.models.Gone"}})),
     Case("a folder that is no run", (*TEST, "lightning_logs"), "there is no lightning_logs/checkpoints/best.ckpt"),
     Case("nothing trained yet", (*TEST, "best"), "train one first", lambda: shutil.rmtree("lightning_logs")),

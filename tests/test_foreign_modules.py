@@ -76,13 +76,13 @@ def test_from_fit_to_predict(kindling: Kindling) -> None:
     assert len(table) == 20
     assert float(table[-1]["val/loss"]) < 1e-3
     assert len(scalars(RUN).Scalars("train/loss_step")) == 80
-    assert "in the checkpoint's run" not in kindling("test", "--ckpt_path", "best")
+    assert "in the checkpoint's run" not in kindling("test", *options, "--ckpt_path", "best")
     assert "test/loss 0.000" in kindling.out
-    kindling("predict", "--ckpt_path", "best")
+    kindling("predict", *options, "--ckpt_path", "best")
     predicted = rows(RUN / "predictions.csv")
     assert len(predicted) == 64
     assert float(predicted[-1]["p(0)"]) == pytest.approx(2, abs=0.05)
-    kindling("fit", "--ckpt_path", "last", "--trainer.max_epochs", "21")
+    kindling("fit", *options, "--ckpt_path", "last", "--trainer.max_epochs", "21")
     assert len(rows(RUN / "metrics.csv")) == 21
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from kindling import catalog
+from kindling.allowlist import PACKAGES, as_typed, classes, texts
 from kindling.catalog import Entry, nearest
 from kindling.data import DATA
 from kindling.errors import UsageError
@@ -17,7 +18,7 @@ from kindling.models import MODELS
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "export", "lr_find")
 RUNLESS = ("export", "lr_find")  # those of them that neither train, score nor predict
 COMMANDS = (*TRAINER_COMMANDS, "list")
-CLASS_OPTIONS = ("model", "data", "loss", "optimizer", "lr_scheduler")
+CLASS_OPTIONS = tuple(PACKAGES)
 # what a loss needs that no Kindling dataset has, so that --model.loss can't name it
 OTHER_LOSSES = {
     **dict.fromkeys(("CosineEmbeddingLoss", "MarginRankingLoss"), "pairs"),
@@ -78,10 +79,7 @@ class Request:
         chosen = self.value(key)
         if isinstance(chosen, str) and chosen.startswith("{"):
             chosen = _load(chosen, f"--{as_typed(key)}")
-        path = chosen.get("class_path") if isinstance(chosen, dict) else chosen
-        if not isinstance(path, str | None):
-            raise UsageError(f"--{as_typed(key)} {path}: should be the name of a class")
-        return _full_name(Option(key, path)).value  # a name alone stands in a -c file, too
+        return class_path_in(key, chosen)
 
     def class_name(self, key: str) -> str:
         """Name of the network or dataset that will be used, the network's usual data included; empty if unknown."""
@@ -89,6 +87,12 @@ class Request:
         if key == "data" and not name and self.class_name("model") in MODELS and self.typed("ckpt_path") is None:
             return MODELS[self.class_name("model")].default_data or ""
         return name
+
+    @property
+    def named(self) -> set[str]:
+        """Every text that is typed or stands in a ``-c`` file, so also every class that the user asked for himself."""
+        paths = {path for key in CLASS_OPTIONS if (path := self.class_path(key))}
+        return paths | {o.value for o in self.options if o.value} | {*texts(self.configs)}
 
     @property
     def wants_help(self) -> bool:
@@ -155,9 +159,12 @@ def _split(rest: list[str]) -> Iterator[Option]:
         yield Option(name, value or None)
 
 
-def as_typed(key: str) -> str:
-    """A dotted key as it is typed."""
-    return f"model.{key}" if key.partition(".")[0] == "loss" else key
+def class_path_in(key: str, chosen: Any) -> str | None:
+    """Import path of a class that is typed or stands in a ``-c`` file, with its options or by its name alone."""
+    path = chosen.get("class_path") if isinstance(chosen, dict) else chosen
+    if not isinstance(path, str | None):
+        raise UsageError(f"--{as_typed(key)} {path}: should be the name of a class")
+    return _full_name(Option(key, path)).value
 
 
 def _full_name(option: Option) -> Option:
@@ -171,31 +178,22 @@ def _full_name(option: Option) -> Option:
         return option
     if value == "null" and kind != "model":  # there is no training without
         return option
-    if kind in ("model", "data"):
-        entries = MODELS if kind == "model" else DATA
-        known, package = {name: entry.module for name, entry in entries.items()}, ""
-    elif kind == "loss":
-        known, package = dict.fromkeys(catalog.losses(), "torch.nn"), "torch.nn"
-        if value in OTHER_LOSSES:
-            raise UsageError(
-                f"--model.loss {value} needs {OTHER_LOSSES[value]} of samples, so it takes a module of its own: "
-                "TripletNet (src/kindling/models/triplet_net.py) shows how"
-            )
-    elif kind == "optimizer":
-        known, package = dict.fromkeys(catalog.optimizers(), "torch.optim"), "torch.optim"
-    else:
-        if value in ("SequentialLR", "ChainedScheduler"):
-            raise UsageError(
-                f"--lr_scheduler {value} is made of other schedulers, which no option can describe: "
-                "give the network a configure_optimizers method of its own"
-            )
-        known, package = dict.fromkeys(catalog.lr_schedulers(), "torch.optim.lr_scheduler"), "torch.optim.lr_scheduler"
-        known["ReduceLROnPlateau"] = "lightning.pytorch.cli"  # torch's, and the name of the metric that it watches
-    if value not in known:
-        where = f" in {package}" if package else ""
-        hint = nearest(value, known) or f": there are {', '.join(known)}"
+    if kind == "loss" and value in OTHER_LOSSES:
+        raise UsageError(
+            f"--model.loss {value} needs {OTHER_LOSSES[value]} of samples, so it takes a module of its own: "
+            "TripletNet (src/kindling/models/triplet_net.py) shows how"
+        )
+    if kind == "lr_scheduler" and value in ("SequentialLR", "ChainedScheduler"):
+        raise UsageError(
+            f"--lr_scheduler {value} is made of other schedulers, which no option can describe: "
+            "give the network a configure_optimizers method of its own"
+        )
+    paths = classes(kind)
+    if value not in paths:
+        where = "" if kind in ("model", "data") else f" in {PACKAGES[kind]}"
+        hint = nearest(value, paths) or f": there are {', '.join(paths)}"
         raise UsageError(f"--{as_typed(key)} {value}: there is no {kind} {value!r}{where}{hint}")
-    return Option(key, f"{known[value]}.{value}")
+    return Option(key, paths[value])
 
 
 def _check_name(key: str, request: Request, where: str = "") -> None:

@@ -1,31 +1,64 @@
 """Reading a checkpoint back: the file, and the network and data that it stands for."""
 
 import re
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from traceback import walk_tb
+from typing import Any, Literal
 from zipfile import ZipFile
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import __version__ as lightning_version
 from torch import Tensor
 
-from kindling import runs
+from kindling import allowlist, runs
 from kindling.catalog import import_class
-from kindling.errors import CheckpointError
+from kindling.errors import CheckpointError, UsageError
+from kindling.facts import Facts
 from kindling.files import whole
 from kindling.models import objectives
 from kindling.models.supervised import SupervisedModule
+from kindling.schema import matches
 
 NAMED = 4  # weights that don't fit
+PARTS: dict[str, Callable[[Any], bool]] = {  # of a checkpoint, for those that are there
+    "state_dict": lambda part: _is_dict_of(part, object) and all(map(_is_state, part, part.values())),
+    "epoch": lambda part: type(part) is int and part >= 0,
+    "global_step": lambda part: type(part) is int and part >= 0,
+    "pytorch-lightning_version": lambda part: isinstance(part, str) and re.match(r"\d+\.\d+", part) is not None,
+    "hyper_parameters": lambda part: _is_dict_of(part, object) and "_instantiator" not in part,  # names a function
+    "callbacks": lambda part: _is_dict_of(part, object),
+    "facts": lambda part: _is_dict_of(part, object) and matches(part, Facts),
+    "loss": lambda part: isinstance(part, str),
+    "loops": lambda part: _is_dict_of(part, dict) and "fit_loop" in part,
+    "optimizer_states": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
+    "lr_schedulers": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
+}
+TRAINING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers")
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, in its own folder; Lightning goes by that for temporary files."""
+    """Writes a checkpoint whole or not at all, in its own folder; Lightning goes by that for temporary files.
+
+    Args:
+        file: A checkpoint that was read already, and has since been announced and looked through. It is not read again:
+            a training under way may have put another in its place.
+        content: What was in it.
+    """
+
+    def __init__(self, file: Path | None = None, content: dict[str, Any] | None = None) -> None:
+        self.file, self.content = file, content
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if self.content is not None and Path(path) == self.file:
+            return dict(self.content)
+        return super().load_checkpoint(path, *args, **kwargs)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         if "://" in str(path):  # not a file of this machine
@@ -62,7 +95,37 @@ def read(file: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is no checkpoint, or a damaged one: take another") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{file} is not a Lightning checkpoint: it has no state_dict")
+    for part, is_right in PARTS.items():
+        if part in checkpoint and not is_right(checkpoint[part]):
+            raise CheckpointError(
+                f"{file} is damaged: its {part} is not what Lightning writes: take another checkpoint"
+            )
+    # which Lightning asks for, and a file of weights alone lacks
+    checkpoint = {"pytorch-lightning_version": lightning_version, "callbacks": {}} | checkpoint
+    if "config" in checkpoint:
+        checkpoint["config"] = allowlist.check_form(checkpoint["config"], file)
     return checkpoint
+
+
+def _is_dict_of(part: object, kind: type) -> bool:
+    return isinstance(part, dict) and all(isinstance(k, str) and isinstance(v, kind) for k, v in part.items())
+
+
+def _is_state(name: str, value: object) -> bool:
+    return isinstance(value, Tensor) or name.endswith("_extra_state")
+
+
+def check_trainable(content: dict[str, Any], file: Path) -> None:
+    """
+    Raises:
+        CheckpointError: There are weights in the file, but no training that could go on.
+    """
+    lacking = [part for part in TRAINING if part not in content]
+    if lacking:
+        raise CheckpointError(
+            f"{file} has no {', '.join(lacking)}, so training can't go on from it: take a run's last.ckpt; "
+            "test, predict and export take the weights"
+        )
 
 
 def read_newest(checkpoint: runs.Checkpoint) -> tuple[runs.Checkpoint, dict[str, Any]]:
@@ -90,7 +153,7 @@ def check_fit(weights: dict[str, Tensor], network: LightningModule, file: Path) 
     problems += [f"the network has no {name}" for name in weights if name not in expected]
     problems += [
         f"{name} is {tuple(weights[name].shape)} there and {tuple(shape)} in the network"
-        for name, shape in ((name, value.shape) for name, value in expected.items())
+        for name, shape in ((n, value.shape) for n, value in expected.items() if isinstance(value, Tensor))
         if name in weights and weights[name].shape != shape
     ]
     if problems:
@@ -101,7 +164,9 @@ def check_fit(weights: dict[str, Tensor], network: LightningModule, file: Path) 
         )
 
 
-def load(run: str | Path, which: str = "best") -> tuple[LightningModule, LightningDataModule]:
+def load(
+    run: str | Path, which: Literal["best", "last"] = "best", classes: Collection[type] = ()
+) -> tuple[LightningModule, LightningDataModule]:
     """The trained network, in eval mode on the CPU, and the data it was trained on, of one run.
 
         model, data = kindling.load("lightning_logs/version_0")
@@ -111,28 +176,44 @@ def load(run: str | Path, which: str = "best") -> tuple[LightningModule, Lightni
     Args:
         run: A run's folder, or a checkpoint file.
         which: ``best`` or ``last``, for a folder.
+        classes: Networks, data and losses of your own that the checkpoint may name beside Kindling's and torch's.
 
     Raises:
+        UsageError: ``which`` is neither.
         RunError: There is no such run or checkpoint.
-        CheckpointError: The file can't be read, or was not written by this project.
-        UsageError: The network's or the data's class is not where it was.
+        CheckpointError: The file can't be read, was not written by this project, or names a class that is not known.
     """
+    if which not in ("best", "last"):
+        raise UsageError(f"kindling.load(..., which={which!r}): there are best and last")
     folder = runs.Run(Path(run))
     inside = folder.best if which == "best" else folder.last
     file = runs.find(
         str(inside if Path(run).is_dir() else run), Path(runs.LOGS), resume=False, model=None, program="kindling"
     ).file
     content = read(file)
-    config = content.get("config")
-    if config is None:
+    config = {key: content.get("config", {}).get(key) for key in ("model", "data", "loss")}
+    if config["model"] is None or config["data"] is None:
         raise CheckpointError(f"{file} was not written by this project: call its own class's load_from_checkpoint")
+    named = {f"{one.__module__}.{one.__qualname__}" for one in classes}
+    allowlist.check_taken(config, named, file, "give its class to kindling.load(..., classes=[...])")
     model_class, data_class = (import_class(config[key]["class_path"], key) for key in ("model", "data"))
-    model = model_class.load_from_checkpoint(file, map_location="cpu", weights_only=True)
-    data = data_class(**config["data"].get("init_args", {}))
-    restore_data(data, content)
-    if isinstance(model, SupervisedModule) and config.get("loss"):
-        model.learn(model.objective.facts, objectives.make(config["loss"]))
+    try:
+        data = data_class(**config["data"].get("init_args", {}))
+        restore_data(data, content)
+        model = model_class.load_from_checkpoint(file, map_location="cpu", weights_only=True)
+        if isinstance(model, SupervisedModule) and config["loss"]:
+            model.learn(model.objective.facts, objectives.make(config["loss"]))
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{file} does not fit {model_class.__name__} and {data_class.__name__}: {error}"
+        ) from error
     return model.eval(), data
+
+
+def in_restoring(error: Exception) -> bool:
+    """Whether it came up while Lightning handed out what a checkpoint holds."""
+    frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+    return any(code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name for code in frames)
 
 
 def restore_data(data: LightningDataModule, content: dict[str, Any]) -> None:

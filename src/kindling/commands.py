@@ -36,8 +36,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from kindling import checkpoints, layers, machine, runs
-from kindling.arguments import RUNLESS, Request, as_typed
+from kindling import allowlist, checkpoints, layers, machine, runs
+from kindling.allowlist import as_typed
+from kindling.arguments import RUNLESS, Request
 from kindling.callbacks.after_epoch import AfterEpoch, short
 from kindling.callbacks.best_and_last import BestAndLast
 from kindling.callbacks.curves import Curves
@@ -53,7 +54,7 @@ from kindling.callbacks.reseed import Reseed
 from kindling.callbacks.results import Results
 from kindling.callbacks.under_way import UnderWay
 from kindling.data.recipe import Recipe
-from kindling.errors import DataError, RunError, Stopped, UsageError
+from kindling.errors import CheckpointError, DataError, RunError, Stopped, UsageError
 from kindling.explain import explain
 from kindling.facts import SIZES, Facts
 from kindling.files import whole
@@ -103,7 +104,11 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
         raise Stopped(130 if stop.code == 1 else stop.code) from None
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
         raise UsageError(str(error)) from error
-    except (ValueError, RuntimeError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if checkpoint and checkpoints.in_restoring(error):
+            raise CheckpointError(
+                f"{checkpoint.file} holds a state that does not fit ({error}): take another"
+            ) from error
         if not any(said in str(error) for said in LATE):
             raise
         raise UsageError(str(error)) from error
@@ -173,7 +178,8 @@ class KindlingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         request = self.request
         restored = layers.of_run(self.content.get("config", {}), request)
-        self.config = parser.parse_args([request.command, *layers.command_line(request, restored)])
+        taken = layers.to_restore(restored, request, self.checkpoint) if self.checkpoint else {}
+        self.config = self._parsed(parser, taken)
         section = self.config[request.command]
         if "ckpt_path" in section:
             section["ckpt_path"] = None  # Lightning would take the network's options from that file, and let them win
@@ -183,13 +189,31 @@ class KindlingCLI(LightningCLI):
             section["seed_everything"] = _draw_seed()
         options = yaml.safe_load(parser.dump(self.config, skip_unset=False))[request.command]
         layers.check(options, request.command)
-        self.options: dict[str, Any] = {key: options[key] for key in SAVED if key in options}
+        self.options: dict[str, Any] = layers.spelled({key: options[key] for key in SAVED if key in options})
         if request.command == "fit" and self.checkpoint:
+            checkpoints.check_trainable(self.content, self.checkpoint.file)
             layers.check_resumable(restored, self.options, "under_way" in self.content)
             self._check_unfinished(self.checkpoint)
         if _is_first_process():
             for line in layers.differences(restored, self.options):
                 print(line)
+
+    def _parsed(self, parser: LightningArgumentParser, taken: layers.Options) -> Namespace:
+        """
+        Raises:
+            CheckpointError: Not what is typed, but an option in the checkpoint does not hold.
+        """
+        command = self.request.command
+        try:
+            return parser.parse_args([command, *layers.command_line(self.request, taken)])
+        except argparse.ArgumentError:
+            if not taken or self.checkpoint is None:
+                raise
+            try:
+                parser.parse_args([command, *layers.command_line(replace(self.request, options=(), configs=()), taken)])
+            except argparse.ArgumentError as error:
+                raise CheckpointError(f"{self.checkpoint.file} holds {explain(str(error))}") from error
+            raise
 
     def _check_unfinished(self, checkpoint: runs.Checkpoint) -> None:
         """
@@ -334,7 +358,8 @@ class KindlingCLI(LightningCLI):
             self._discard_run()
             raise UsageError(f"--trainer: {explain(str(error))}") from error
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and no plugin of the user's
-            trainer.strategy.checkpoint_io = checkpoints.CheckpointFiles()
+            file = self.checkpoint.file if self.checkpoint else None
+            trainer.strategy.checkpoint_io = checkpoints.CheckpointFiles(file, self.content)
         return trainer
 
     @property
@@ -404,7 +429,7 @@ class KindlingCLI(LightningCLI):
             saved = max(keeper.saved if keeper else 0, self.content["global_step"] if self.resumes else 0)
             if saved:
                 which = run if self.request.has(ROOT) else "last"
-                goes_on = f"{self.program} fit --ckpt_path {which}  goes on after step {saved}"
+                goes_on = f"{self.program} fit --ckpt_path {which}{self._naming(*SAVED)}  goes on after step {saved}"
             elif run and not run.metrics():
                 self._discard_run()
             if not isinstance(error, SystemExit | KeyboardInterrupt):
@@ -471,8 +496,8 @@ class KindlingCLI(LightningCLI):
                 "predict": "Predicting with",
                 "export": "Exporting",
             }
-            done = f"epoch {self.content.get('epoch')}"
-            self._print(f"{verb[self.request.command]} {self.checkpoint.file} ({model}, {done})")
+            epoch = f", epoch {self.content['epoch']}" if "epoch" in self.content else ""
+            self._print(f"{verb[self.request.command]} {self.checkpoint.file} ({model}{epoch})")
             if self.request.command != "fit":
                 return
         count = sum(p.numel() for p in self.model.parameters())
@@ -493,7 +518,13 @@ class KindlingCLI(LightningCLI):
         elif keeper:
             self._print(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")
         self._print(f"In {run.folder}: config.yaml, metrics.csv, curves.png, checkpoints/, TensorBoard events")
-        self._print(f"Next: {self.program} test --ckpt_path best  |  predict --ckpt_path best  |  make tensorboard")
+        best = f"--ckpt_path best{self._naming('model', 'data', 'loss')}"
+        self._print(f"Next: {self.program} test {best}  |  predict {best}  |  make tensorboard")
+
+    def _naming(self, *options: str) -> str:
+        """What to type beside ``--ckpt_path``: of some of a run's options, what its checkpoint alone may not bring."""
+        unknown = any(allowlist.unknown({key: self.options[key] for key in options if key in self.options}))
+        return f" -c {self.run.config_file}" if unknown and self.run else ""
 
     def _test_best(self, run: runs.Run) -> None:
         if not run.best.is_file():

@@ -3,7 +3,8 @@
 import inspect
 import re
 
-from kindling.arguments import OPTIONS, as_typed
+from kindling.allowlist import as_typed
+from kindling.arguments import OPTIONS
 from kindling.catalog import import_class, nearest
 from kindling.facts import SIZES
 

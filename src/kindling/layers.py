@@ -6,12 +6,17 @@ from math import isfinite
 from types import NoneType
 from typing import Any, get_args
 
-from kindling.arguments import CLASS_OPTIONS, Request, as_typed
+import yaml
+
+from kindling import allowlist
+from kindling.allowlist import Options, as_typed
+from kindling.arguments import CLASS_OPTIONS, Option, Request, class_path_in
 from kindling.catalog import import_class
 from kindling.data import DATA
 from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
 from kindling.models.supervised import PLATEAU, SupervisedModule
+from kindling.runs import Checkpoint
 
 DEFAULT_EPOCHS = 10
 POSITIVE = {
@@ -27,7 +32,6 @@ NOT_NEGATIVE = {
 MINUS_1 = {"trainer.max_epochs", "trainer.max_steps", "trainer.num_sanity_val_steps"}  # which is: without limit
 PLAIN = (bool, int, float, str)
 STAGES = {"fit": "train", "lr_find": "train", "validate": "val", "test": "test", "predict": "predict"}
-Options = dict[str, Any]  # nested, plain; a class is {"class_path": ..., "init_args": {...}}
 
 
 def of_run(config: Options, request: Request) -> Options:
@@ -38,27 +42,72 @@ def of_run(config: Options, request: Request) -> Options:
     """
     kept = config if request.command == "fit" else {k: v for k, v in config.items() if k in ("model", "data", "loss")}
     chosen = request.class_path("model")
-    if chosen and kept and kept["model"]["class_path"] != chosen:
+    if chosen and "model" in kept and kept["model"]["class_path"] != _spelled("model", chosen):
         raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
     return kept
 
 
+def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Options:
+    """Those of a checkpoint's options that nothing typed takes the place of, looked through before they are used.
+
+    Raises:
+        CheckpointError: They would import, call or write what neither Kindling knows nor the user has named.
+    """
+    kept = {}
+    for key, value in config.items():
+        chosen = request.class_path(key) if key in CLASS_OPTIONS else None
+        # another class than the run's takes none of the run's options for it
+        if not (value and chosen) or _spelled(key, chosen) == value["class_path"]:
+            kept[key] = value
+    if "trainer" in kept:
+        typed = {name for name in kept["trainer"] if request.has(f"trainer.{name}", f"trainer.{name}+")}
+        kept["trainer"] = {name: value for name, value in kept["trainer"].items() if name not in typed}
+        if "default_root_dir" in kept["trainer"]:  # follows from where the run lies, not from what a checkpoint says
+            kept["trainer"]["default_root_dir"] = checkpoint.run.root(kept["trainer"]["default_root_dir"])
+    remedy = "type --{option} {path}"
+    if checkpoint.run.config_file.is_file():
+        remedy += f", or add -c {checkpoint.run.config_file}"
+    allowlist.check_taken(kept, request.named, checkpoint.file, remedy)
+    return kept
+
+
 def command_line(request: Request, restored: Options) -> list[str]:
-    """All options as the parser takes them, later ones winning; each class comes before its options."""
+    """All options as the parser takes them, later ones winning; each class comes before its options.
+
+    Args:
+        restored: As ``to_restore`` gives them.
+    """
     if request.wants_help:
         return [token for option in request.options for token in option.tokens()]
     chosen = {key: request.class_path(key) for key in CLASS_OPTIONS}
-    kept = {
-        key: value
-        for key, value in restored.items()
-        # another class than the run's takes none of the run's options for it
-        if not (key in chosen and value and chosen[key] not in (None, value["class_path"]))
-    }
-    first = [f"--config={json.dumps(kept)}"] if kept else []
-    first += [f"--{key}={value}" for key, value in _defaults(request, kept, chosen).items()]
-    typed = [o for o in request.options if o.key != "ckpt_path"]
-    typed.sort(key=lambda o: 0 if o.key == "config" else 1 if o.key in chosen else 2)
+    first = [_as_config(restored)] if restored else []
+    first += [f"--{key}={value}" for key, value in _defaults(request, restored, chosen).items()]
+    first += [_as_config(spelled(config)) for config in request.configs]
+    typed = [o for o in request.options if o.key not in ("ckpt_path", "config")]
+    typed = [Option(o.key, _spelled(o.key, o.value)) if o.key in chosen and o.value else o for o in typed]
+    typed.sort(key=lambda o: o.key not in chosen)
     return first + [token for option in typed for token in option.tokens()]
+
+
+def _as_config(options: Options) -> str:
+    """As if they stood in a ``-c`` file; a text stays a text and a number a number, also where it is none."""
+    content = yaml.safe_dump(options, default_style='"', default_flow_style=True, width=2**30)
+    return f"--config={content}"
+
+
+def _spelled(key: str, path: str) -> str:
+    """The one spelling of a class's path, by which the parser too takes it for the same class."""
+    return path if path == "null" or path.startswith("{") else allowlist.canonical_of(key, path)
+
+
+def spelled(config: Options) -> Options:
+    """Options with each class by the one spelling of its path."""
+    same = dict(config)
+    for key in config.keys() & set(CLASS_OPTIONS):
+        if path := class_path_in(key, config[key]):
+            parts = config[key] if isinstance(config[key], dict) else {}
+            same[key] = {**parts, "class_path": _spelled(key, path)}
+    return same
 
 
 def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]) -> Options:

@@ -124,7 +124,7 @@ def card(
     """The model card; what an earlier one says of other files that are still there stays in it."""
     facts, described = model.objective.facts, interface(data, model, x)
     given, answer = described["input"], described["output"]
-    epoch, step = content["epoch"], content["global_step"]
+    epoch, step = content.get("epoch"), content.get("global_step")  # of weights without a training these are not known
     earlier = folder / "MODEL_CARD.md"
     known = earlier.read_text(encoding="utf-8").splitlines() if earlier.is_file() else []
     files = {f.name: line for f in folder.iterdir() for line in known if line.startswith(f"| {f.name} |")}
@@ -168,7 +168,7 @@ def card(
     )
 
 
-def _scores(run: runs.Run, epoch: int, step: int) -> dict[str, float]:
+def _scores(run: runs.Run, epoch: int | None, step: int | None) -> dict[str, float]:
     """What is known of these weights: of the epoch in training, and of a test."""
     found: dict[str, Any] = {}
     found |= next((row for row in run.metrics() if (row["epoch"], row["step"]) == (str(epoch), str(step))), {})

@@ -44,6 +44,19 @@ class Run:
         files = (self.last, self.previous, self.best)
         return [file for file in files if file.is_file()]
 
+    def root(self, as_given: object = None) -> str | None:
+        """The ``--trainer.default_root_dir`` under which it lies; None for the working directory, and elsewhere.
+
+        Args:
+            as_given: Another spelling of it, which is kept if it is the same folder.
+        """
+        place = self.folder.resolve().parent
+        if place.name != LOGS:
+            return None
+        if isinstance(as_given, str) and Path(as_given).resolve() == place.parent:
+            return as_given
+        return None if place.parent == Path.cwd() else str(self.folder.parent.parent)
+
     @property
     def config_file(self) -> Path:
         return self.folder / "config.yaml"

@@ -95,7 +95,7 @@ class Trainer(pytorch.Trainer):
         if not isinstance(model, SupervisedModule) or not isinstance(datamodule, Recipe) or ckpt_path is None:
             raise UsageError(f"export takes a SupervisedModule and its Recipe, and {type(model).__name__} is none")
         export.check_installed(format)
-        content = checkpoints.read(Path(ckpt_path))
+        content = self.strategy.checkpoint_io.load_checkpoint(ckpt_path, weights_only=True)
         checkpoints.check_fit(content["state_dict"], model, Path(ckpt_path))
         model.load_state_dict(content["state_dict"])
         datamodule.prepare_data()

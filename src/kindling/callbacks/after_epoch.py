@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from kindling.schema import matches
+
 Row = dict[str, float]
 
 
@@ -85,6 +87,8 @@ class AfterEpoch(Callback):
         return {"seconds": seconds, "training": training, "samples": self._samples, "validated": self._validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if not matches(state_dict["validated"], Row) or not matches(state_dict["samples"], int):
+            raise ValueError(f"the epoch has {state_dict}")
         self._start = time.perf_counter() - state_dict["seconds"]
         self._last_batch = self._start + state_dict["training"]
         self._samples, self._validated = state_dict["samples"], state_dict["validated"]

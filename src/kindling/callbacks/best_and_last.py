@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from kindling.callbacks.after_epoch import Row
 from kindling.files import second_name, sync
+from kindling.schema import matches
 
 
 class BestAndLast(Checkpoint):
@@ -82,7 +83,10 @@ class BestAndLast(Checkpoint):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        best = state_dict["best"]
+        if not (best is None or (matches(best, Row) and self.monitor in best)):
+            raise ValueError(f"the best epoch is {best}")
+        self.best = best
 
 
 def may_stop(trainer: Trainer, batch_idx: int) -> bool:

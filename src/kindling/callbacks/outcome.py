@@ -51,7 +51,7 @@ class Outcome(Callback):
         self._tested: Findings | None = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.step = checkpoint["global_step"]
+        self.step = checkpoint.get("global_step", 0)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(pl_module, SupervisedModule):

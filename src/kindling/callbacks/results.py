@@ -21,7 +21,8 @@ class Results(Callback):
         self.folder = folder
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.trained = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        # of weights without a training these are not known
+        self.trained = {"epoch": checkpoint.get("epoch"), "step": checkpoint.get("global_step")}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer, "test")

@@ -26,6 +26,7 @@ from kindling.data.table_file import (
 )
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
+from kindling.schema import matches
 
 Gaps = Literal["mean", "median", "drop"]
 Task = Literal["auto", "classification", "regression"]
@@ -158,6 +159,9 @@ class TabularCSV(Recipe):
             DataError: Something else was learned before.
         """
         options = self._options()
+        sound = matches(state_dict, Learned) and state_dict["options"].keys() == options.keys()
+        if not sound or not all(len(n) == 3 and np.isfinite(n).all() for n in state_dict["numeric"].values()):
+            raise DataError(f"what the checkpoint knows of {self.path} is damaged: take another checkpoint")
         for name, trained in state_dict["options"].items():
             if options[name] != trained:
                 raise UsageError(_contradiction(name, options[name], trained))
