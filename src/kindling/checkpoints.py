@@ -210,10 +210,14 @@ def load(
     return model.eval(), data
 
 
-def in_restoring(error: Exception) -> bool:
-    """Whether it came up while Lightning handed out what a checkpoint holds."""
+def from_its_state(error: Exception) -> bool:
+    """Whether it came up while Lightning handed out what a checkpoint holds, or where an optimizer then used it."""
     frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    return any(code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name for code in frames)
+    return any(
+        (code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name)
+        or "/torch/optim/" in Path(code.co_filename).as_posix()
+        for code in frames
+    )
 
 
 def restore_data(data: LightningDataModule, content: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
         raise UsageError(str(error)) from error
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if checkpoint and checkpoints.in_restoring(error):
+        if checkpoint and checkpoints.from_its_state(error):
             raise CheckpointError(
                 f"{checkpoint.file} holds a state that does not fit ({error}): take another"
             ) from error
