@@ -4,10 +4,12 @@ import pytest
 import torch
 from conftest import ROOT, RUN, Kindling, rows
 from sklearn import datasets
+from sklearn.metrics import f1_score
 
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.models import MODELS, Net, NeuralNetwork, SequentialNN, SimpleNet, SimpleNN, WideResNet, triplet_net
+from kindling.models.scores import AllScores
 
 
 def test_simple_net_is_the_tutorials() -> None:
@@ -141,3 +143,18 @@ def test_embeddings_by_triplets(kindling: Kindling) -> None:
     table = rows(RUN / "predictions.csv")
     assert sum(row["prediction"] == row["label"] for row in table) / len(table) > 0.8
     assert sum(float(value) for key, value in table[0].items() if key.startswith("p(")) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 1000])
+def test_macro_f1_is_scikit_learns(classes: int) -> None:
+    """Also of so many classes that all pairs of them, counted for each sample, would fill the memory."""
+    torch.manual_seed(classes)
+    shares, labels = torch.rand(5000, classes), torch.randint(classes, (5000,))
+    scores = AllScores("multiclass", lambda outputs: outputs)
+    torch.use_deterministic_algorithms(True)
+    try:
+        scores.update(torch.zeros(()), shares, labels)
+        found = float(scores.compute()["f1"])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found == pytest.approx(f1_score(labels, shares.argmax(dim=1), average="macro"))

@@ -49,7 +49,18 @@ def names(run: Path) -> set[str]:
 
 
 def test_confusion_has_a_row_per_true_class() -> None:
-    assert confusion(LABELS, SHARES).tolist() == [[1, 1], [2, 1]]
+    labels, counts = confusion(LABELS, SHARES)
+    assert (labels, counts.tolist()) == ([0, 1], [[1, 1], [2, 1]])
+
+
+def test_of_many_classes_the_most_confused_are_shown_and_then_the_largest() -> None:
+    true = torch.tensor([7, 7, 7, 7, 2, 2, 9, 0, 0, 0, 5])
+    shares = nn.functional.one_hot(torch.tensor([3, 3, 3, 8, 9, 9, 9, 0, 0, 0, 5]), 10).float()
+    labels, counts = confusion(true, shares, most=4)
+    assert labels == [2, 3, 7, 9]  # 7 taken for 3 three times, 2 for 9 twice
+    assert counts.tolist() == [[0, 0, 0, 2, 0], [0] * 5, [0, 3, 0, 0, 1], [0, 0, 0, 1, 0]]
+    assert confusion(true, nn.functional.one_hot(true, 10), most=4)[0] == [0, 2, 5, 7]  # 3, 2, 1 and 4 samples
+    assert confusion(true, shares, most=10)[1].shape == (10, 10)
 
 
 def test_calibration_is_as_by_hand() -> None:
@@ -65,6 +76,10 @@ def test_titles_tell_the_figures() -> None:
     drawn = outcome._of_classes(tested, Facts(in_features=2, class_names=("a", "b")), "A net")
     titles = {name: draw().get_suptitle() for name, draw in drawn.items() if draw}
     assert titles == {"confusion": "A net: accuracy 0.4000", "reliability": "A net: expected calibration error 0.5100"}
+    many = Findings(torch.eye(50), torch.arange(50), torch.empty(0, 0), torch.empty(0))
+    drawn = outcome._of_classes(many, Facts(in_features=2, class_names=("a",) * 50), "A net")
+    assert drawn["confusion"] is not None
+    assert drawn["confusion"]().get_suptitle() == "A net: accuracy 1.0000; the 40 most confused of 50 classes"
 
 
 def test_mistakes_come_worst_first_and_what_is_no_number_before_all() -> None:
@@ -154,6 +169,16 @@ def test_a_test_of_images_shows_the_worst_and_projects_all(kindling: Kindling, f
     assert len(kindling.out.splitlines()) == 2
     assert (RUN / "projector_config.pbtxt").read_text() == config
     assert config.count("tensor_path") == 1
+
+
+def test_pictures_of_many_classes_are_as_large_as_those_of_forty(kindling: Kindling) -> None:
+    Path("table.csv").write_text("a,b,y\n" + "".join(f"{n % 100},{n % 7},class {n % 100}\n" for n in range(400)))
+    table = ("--data=TabularCSV", "--data.path=table.csv", "--data.target=y", "--data.batch_size=256")
+    options = ("--trainer.max_epochs=1", "--trainer.deterministic=true", "--test_after_fit=true")
+    kindling("fit", "--model=SimpleNet", *table, *options)
+    assert kindling.err == ""
+    assert size(RUN / "confusion.png") == (1440, 1340)  # at 0.3 inches a class 100 would be 3,240 pixels wide
+    assert size(RUN / "boundary.png") == (620, 460)
 
 
 def test_pictures_are_of_the_last_test_alone(run: Path, kindling: Kindling) -> None:

@@ -28,6 +28,7 @@ Array = NDArray[Any]
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW, BLACK = "#56B4E9", "#D55E00", "#F0E442", "#000000"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, BLACK)
+NAMED = 16  # classes in a legend
 STYLE: Any = {
     "figure.dpi": 100,
     "font.size": 9,
@@ -88,18 +89,19 @@ def clip(text: object, limit: int = 20) -> str:
 def confusion(counts: Array, names: Sequence[str], title: str) -> "Figure":
     """
     Args:
-        counts: (C, C) samples, a row per true class and a column per predicted one.
+        counts: Samples, a row per true class and a column per predicted one: (C, C), or (C, C + 1) with one for others.
+        names: Of the columns.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
-    classes = len(names)
+    classes = len(counts)
     few = classes <= 12
     side = max(2.4, (0.62 if few else 0.3) * classes)  # inches
     made = figure(side + (1.4 if few else 2.4), side + 1.4, title)
     axes = made.subplots()
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     shown = axes.imshow(shares, cmap=LinearSegmentedColormap.from_list("share", ["white", BLUE]), vmin=0, vmax=1)
-    for true, predicted in np.argwhere(counts) if classes <= 40 else []:
+    for true, predicted in np.argwhere(counts):
         count, share = counts[true, predicted], shares[true, predicted]
         axes.text(
             predicted,
@@ -113,8 +115,8 @@ def confusion(counts: Array, names: Sequence[str], title: str) -> "Figure":
         )
     labels = [clip(name) for name in names]
     slant: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
-    axes.set_xticks(range(classes), labels, **slant)
-    axes.set_yticks(range(classes), labels)
+    axes.set_xticks(range(len(labels)), labels, **slant)
+    axes.set_yticks(range(classes), labels[:classes])
     axes.set(xlabel="predicted", ylabel="true")
     if not few:
         made.colorbar(shown, ax=axes, label="share of the true class", shrink=0.8, format="{x:.0%}")
@@ -211,11 +213,14 @@ def boundary(
     axes: Any = made.subplots()
     axes.imshow(1 - (1 - colors[predicted]) * 0.3, extent=extent, origin="lower", aspect="auto")
     keys: list[Any] = []
-    for label in range(len(names[1])):
-        form: Any = {"c": [colors[label]], "marker": "os^DvP*h"[label % 8]}
+    forms: list[Any] = [{"c": [color], "marker": marker} for color, marker in zip(COLORS, "os^DvP*h", strict=True)]
+    for n, form in enumerate(forms):  # the classes that look alike at once: there may be thousands
         for chosen, edge, size in ((~wrong, "white", 22), (wrong, BLACK, 40)):
-            axes.scatter(*x[(labels == label) & chosen].T, s=size, edgecolors=edge, linewidths=0.7, **form)
-        keys.append(axes.scatter([], [], s=30, label=clip(names[1][label]), **form))
+            axes.scatter(*x[(labels % len(forms) == n) & chosen].T, s=size, edgecolors=edge, linewidths=0.7, **form)
+    for label, name in enumerate(names[1][:NAMED]):
+        keys.append(axes.scatter([], [], s=30, label=clip(name), **forms[label % len(forms)]))
+    if len(names[1]) > NAMED:
+        keys.append(Line2D([], [], linestyle="", label=f"and {len(names[1]) - NAMED:,} more"))
     keys.append(axes.scatter([], [], s=40, c="none", edgecolors=BLACK, label="predicted wrongly"))
     if ruled is not None:
         levels = [n + 0.5 for n in range(int(ruled.min()), int(ruled.max()))]

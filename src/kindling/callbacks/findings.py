@@ -10,6 +10,7 @@ from torch import Tensor
 from kindling.facts import Facts
 
 BINS = 10  # of confidence
+SHOWN_CLASSES = 40  # in a table of which class was taken for which
 
 
 class Findings(NamedTuple):
@@ -42,10 +43,28 @@ class Calibration(NamedTuple):
         return float((distance * self.counts).sum() / self.counts.sum())
 
 
-def confusion(targets: Tensor, predictions: Tensor) -> Tensor:
-    """Labels (N,) and probabilities (N, C) to counts (C, C), a row per true class and a column per predicted one."""
-    classes = predictions.shape[1]
-    return torch.bincount(targets * classes + predictions.argmax(dim=1), minlength=classes**2).view(classes, classes)
+def confusion(targets: Tensor, predictions: Tensor, most: int = SHOWN_CLASSES) -> tuple[list[int], Tensor]:
+    """Labels (N,) and probabilities (N, C) to the labels of S classes, ascending, and counts of their samples.
+
+    The counts have a row per true class and a column per predicted one: (C, C) where there are at most ``most``
+    classes. Of more classes those that are confused most often are chosen, and if they are fewer than ``most``, the
+    largest others: (S, S + 1), where the last column counts the samples predicted to be of a class not chosen.
+    """
+    classes, predicted = predictions.shape[1], predictions.argmax(dim=1)
+    labels = list(range(classes))
+    if classes > most:
+        wrong = predicted != targets
+        pairs, counts = (targets * classes + predicted)[wrong].unique(return_counts=True)  # never all C * C of them
+        pairs = pairs[counts.argsort(descending=True, stable=True)]
+        confused = torch.stack([pairs // classes, pairs % classes], dim=1).flatten()  # (2 * pairs,), worst first
+        largest = torch.bincount(targets, minlength=classes).argsort(descending=True, stable=True)
+        labels = sorted(list(dict.fromkeys(torch.cat([confused, largest]).tolist()))[:most])
+    columns = min(classes, most + 1)
+    place = torch.full((classes,), most)
+    place[labels] = torch.arange(len(labels))
+    rows, chosen = place[targets], place[targets] < most
+    cells = torch.bincount((rows * columns + place[predicted])[chosen], minlength=len(labels) * columns)
+    return labels, cells.view(len(labels), columns)
 
 
 def calibration(probabilities: Tensor, targets: Tensor, bins: int = BINS) -> Calibration:

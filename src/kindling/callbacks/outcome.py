@@ -20,7 +20,7 @@ from kindling.callbacks.gather import gather
 from kindling.callbacks.projector import LastFeatures, project
 from kindling.data.recipe import Recipe
 from kindling.facts import Facts
-from kindling.models.scores import AllScores
+from kindling.models.scores import AllScores, first_score
 from kindling.models.supervised import SupervisedModule
 
 if TYPE_CHECKING:
@@ -142,9 +142,13 @@ class Outcome(Callback):
 
 
 def _of_classes(tested: Findings, facts: Facts, subject: str) -> dict[str, Draw | None]:
-    counts = confusion(tested.targets, tested.predictions)
-    title = f"{subject}: accuracy {float(counts.trace() / counts.sum()):.4f}"
-    drawn: dict[str, Draw | None] = {"confusion": partial(drawing.confusion, counts.numpy(), facts.class_names, title)}
+    labels, counts = confusion(tested.targets, tested.predictions)
+    title = f"{subject}: accuracy {float(first_score(tested.predictions, tested.targets)):.4f}"
+    names = [facts.class_names[n] for n in labels]
+    if len(labels) < len(facts.class_names):
+        title += f"; the {len(labels)} most confused of {len(facts.class_names):,} classes"
+        names.append("others")
+    drawn: dict[str, Draw | None] = {"confusion": partial(drawing.confusion, counts.numpy(), names, title)}
     finite = tested.predictions.isfinite().all(dim=1)
     if finite.any():
         found = calibration(tested.predictions[finite], tested.targets[finite])

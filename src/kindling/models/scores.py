@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional import mean_squared_error, r2_score
-from torchmetrics.functional.classification import multiclass_auroc, multiclass_f1_score
+from torchmetrics.functional.classification import multiclass_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 HELD = 64  # batches that are scored at once: one by one, the scores of a small network cost more than its forward pass
@@ -144,13 +144,12 @@ class AllScores(Scores):
         p, y = dim_zero_cat(self.predictions), dim_zero_cat(self.targets)  # (N, K), (N,)
         scores = {"loss": self.loss / self.samples, self.first: first_score(p, y)}
         if not self.regression:
-            classes = p.shape[1]
-            scores["f1"] = multiclass_f1_score(p, y, num_classes=classes, average="macro")
+            scores["f1"] = _macro_f1(p, y)
             present = y.unique()
             if len(present) > 1:  # one class alone can't be ranked above another
                 with warnings.catch_warnings():  # that a class is absent, which the mean leaves out
                     warnings.filterwarnings("ignore", "No (positive|negative) samples in targets")
-                    scores["auroc"] = multiclass_auroc(p, y, num_classes=classes, average="none")[present].mean()
+                    scores["auroc"] = multiclass_auroc(p, y, num_classes=p.shape[1], average="none")[present].mean()
         else:
             scores["rmse"] = mean_squared_error(p[:, 0], y, squared=False)
             if len(y) > 1:
@@ -163,3 +162,14 @@ def first_score(predictions: Tensor, targets: Tensor) -> Tensor:
     if targets.is_floating_point():
         return (predictions[:, 0] - targets).abs().mean()
     return (predictions.argmax(dim=1) == targets).float().mean()
+
+
+def _macro_f1(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the classes that are there or were predicted.
+
+    torchmetrics' own counts all pairs of classes, where ``Trainer(deterministic=True)`` once for each sample.
+    """
+    classes, predicted = probabilities.shape[1], probabilities.argmax(dim=1)
+    right = torch.bincount(labels[predicted == labels], minlength=classes)
+    counts = torch.bincount(torch.cat([labels, predicted]), minlength=classes)
+    return (2 * right / counts.clamp(min=1) / (counts > 0).sum()).sum()
