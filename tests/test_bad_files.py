@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import shutil
 import struct
 import zlib
@@ -59,6 +60,7 @@ TABLES = [
     Case("a table that isn't there", FIT, "table.csv does not exist: name a file that does"),
     Case("a folder for a table", FIT, "is a folder: name a file in it", Path("table.csv").mkdir),
     Case("a link to nowhere", FIT, "does not exist", lambda: Path("table.csv").symlink_to("nowhere.csv")),
+    Case("a pipe for a table", FIT, "is a pipe or a device: name a file", lambda: os.mkfifo("table.csv")),
     Case("a table's name too long for a file", path("x" * 300 + ".csv"), "File name too long"),
     Case("a spreadsheet", path("table.xlsx"), "save the table as one of .csv", written("PK", "table.xlsx")),
     Case("a spreadsheet that is called .csv", FIT, "not UTF-8", written(b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xff")),
@@ -93,6 +95,9 @@ TABLES = [
     Case("decimal commas", FIT, "'0,5' in column a is not a number: write numbers with", rows("a;y", "{n},5;{n}")),
     Case("decimal commas in the target", FIT, "write numbers with a point", rows("a;y", "{n};{n},5")),
     Case("separators of thousands", FIT, "nothing between thousands", rows("a,y", '"{n},500.25",{n}')),
+    Case("prices", FIT, "'$0' in column a is not a number: write numbers", rows("a,y", "${n},{n}")),
+    Case("prices in the target", FIT, "no currency or % beside them, or take", rows("a;y", "{n};1.{n}00,50 €", 8)),
+    Case("shares in the target", FIT, "'0 %' in column y", rows("a,y", "{n},{n} %")),
     Case("a text of its own in each row", FIT, "too many for categories", rows("a,y", "id{n},{n}")),
     Case("a column of gaps", FIT, "leave it out with --data.ignore a", rows("a,b,y", ",{n},{n}")),
     Case("fewer rows than sets", FIT, "usable rows 2, but at least 3 are needed", rows("a,y", "{n},{n}", 2)),
@@ -102,6 +107,8 @@ TABLES = [
     Case("a feature named twice", (*FIT, "--data.features=[a, a]"), "named twice", written(TABLE)),
     Case("a feature to leave out", (*FIT, "--data.features=[a, b]", "--data.ignore=a"), "twice", written(TABLE)),
     Case("the target for a feature", (*FIT, "--data.features=[a, y]"), "that is the target", written(TABLE)),
+    Case("shares that are no numbers", (*FIT, "--data.split=[.nan, .nan, .nan]"), "that add up to 1", written(TABLE)),
+    Case("classes for a number", ("fit", "--model=TripletNet", *FIT[2:]), "the target is a number", written(TABLE)),
     Case("no features", (*FIT, "--data.features=[]"), "no column of table.csv is left", written(TABLE)),
     Case("gzip that is none", path("table.csv.gz"), "Not a gzipped file", written(TABLE, "table.csv.gz")),
     Case(
@@ -151,7 +158,7 @@ AFTER_TRAINING = [
     Case(
         "columns that predictions will have",
         OTHER["predict"],
-        "rename it, or take it out",
+        "rename it, there and in the table trained on, or take it out",
         written("a,b,prediction\n1,u,2\n", "other.csv"),
     ),
     Case("a test after the training table changed", ("test", "--ckpt_path=best"), "train anew", written(TABLE * 2)),
@@ -186,6 +193,14 @@ def test_bad_tables_to_test_with_and_to_predict(kindling: Kindling, table_run: P
 def test_a_class_that_the_training_rows_dont_have(kindling: Kindling) -> None:
     written(CLASSES)()
     case = Case("a class never seen", OTHER["test"], "y is z, a class that", written("a,y\n1,z\n", "other.csv"))
+    kindling.answers("Files", case)
+
+
+def test_a_column_that_a_probability_will_have(kindling: Kindling) -> None:
+    written(CLASSES)()
+    kindling(*FIT, "--trainer.max_epochs=1")
+    prepare = written("a,p(u)\n1,2\n", "other.csv")
+    case = Case("a column that a probability will have", OTHER["predict"], "has a column p(u), as predictions", prepare)
     kindling.answers("Files", case)
 
 
@@ -293,11 +308,13 @@ PNG, JPEG, FOLDER = (predicted(name) for name in ("picture.png", "picture.jpg", 
 PICTURES = [
     Case("a picture that isn't there", PNG, "no image or folder picture.png: name one that is there"),
     Case("a link to no picture", PNG, "no image or folder", lambda: Path("picture.png").symlink_to("nowhere")),
-    Case("an empty folder", FOLDER, "holds no PNG or JPEG", Path("pictures").mkdir),
-    Case("an empty picture", PNG, "no PNG or JPEG", written("", "picture.png")),
+    Case("a pipe for a picture", PNG, "no image or folder picture.png", lambda: os.mkfifo("picture.png")),
+    Case("no picture", predicted("[]"), "names no image or folder: name one"),
+    Case("an empty folder", FOLDER, "holds no PNG, JPEG, WebP or BMP", Path("pictures").mkdir),
+    Case("an empty picture", PNG, "no PNG, JPEG, WebP or BMP", written("", "picture.png")),
     Case("a PDF that is called .png", PNG, "save it anew as PNG or JPEG", written("%PDF-1.7\n", "picture.png")),
-    Case("a text that is called .png", PNG, "no PNG or JPEG", written("hello", "picture.png")),
-    Case("an animation", predicted("cat.gif"), "no PNG or JPEG", written(picture("GIF"), "cat.gif")),
+    Case("a text that is called .png", PNG, "no PNG, JPEG, WebP or BMP", written("hello", "picture.png")),
+    Case("an animation", predicted("cat.gif"), "no PNG, JPEG", written(picture("GIF"), "cat.gif")),
     Case("a PNG cut short", PNG, "damaged, or cut short", written(picture("PNG")[:-500], "picture.png")),
     Case("a JPEG cut short", JPEG, "damaged, or cut short", written(picture("JPEG")[:-500], "picture.jpg")),
     Case("a PNG that claims 10,000x10,000 pixels", PNG, "more than 89,478,485", written(bomb(10_000), "picture.png")),
@@ -306,7 +323,7 @@ PICTURES = [
     Case(
         "a folder with a bad picture",
         FOLDER,
-        "pictures/new.png can't be read as an image (no PNG or JPEG",
+        "pictures/new.png can't be read as an image (no PNG, JPEG",
         folder_with("new.png", b""),
     ),
 ]
@@ -339,6 +356,43 @@ def test_what_pillow_warns_of_is_read_without_a_word(kindling: Kindling) -> None
     Path("picture.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
     kindling(*JPEG)
     assert kindling.err == ""
+
+
+METRICS, CONFIG, TESTED = (str(RUN / name) for name in ("metrics.csv", "config.yaml", "test.json"))
+MORE = ("fit", f"--ckpt_path={RUN}", "--trainer.max_epochs=11")
+AUTO = ("fit", "--model=SimpleNet", "--ckpt_path=auto")
+IN_A_RUN = [
+    Case("texts in metrics.csv", MORE, "doesn't hold a number in each cell", written("epoch,step\n1,x\n", METRICS)),
+    Case("the same, with auto", AUTO, "mend it, or move it away", written("epoch,step\n1,x\n", METRICS)),
+    Case("another table for metrics.csv", ("export", "--ckpt_path=best"), "move it away", written("a\n1\n", METRICS)),
+    Case("a config.yaml in Latin-1", AUTO, "can't be read ('utf-8' codec", written(b"# \xe9\n", CONFIG)),
+    Case("a test.json cut short", ("export", "--ckpt_path=best"), "or test again", written('{"epoch": 1', TESTED)),
+    Case("a test.json of something else", ("export", "--ckpt_path=best"), "or test again", written("[1]", TESTED)),
+]
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("case", IN_A_RUN, ids=lambda case: case.what)
+def test_bad_files_in_a_run(kindling: Kindling, case: Case) -> None:
+    kindling.answers("Files", case)
+
+
+@pytest.mark.parametrize("trainer", ["trainer:\n", "trainer: {max_epochs: 11}\n"])
+def test_a_config_that_was_shortened_by_hand(kindling: Kindling, run: Path, trainer: str) -> None:
+    (run / "config.yaml").write_text(f"{trainer}model: SimpleNet\n")
+    line = kindling.fails("fit", "--ckpt_path=last", "--model=SimpleNet")
+    assert "last.ckpt has had its 10 epochs: to go on, add e.g. --trainer.max_epochs 20" in line
+
+
+@pytest.mark.parametrize("by", [",", ";", "\t"])
+def test_metrics_that_a_spreadsheet_saved_anew(kindling: Kindling, run: Path, by: str) -> None:
+    written_by_us = Path(METRICS).read_text()
+    cells = written_by_us if by == "," else written_by_us.replace(",", by).replace(".", ",")
+    Path(METRICS).write_text(cells.replace("\n", "\r\n"), encoding="utf-8-sig")
+    assert "has had its 10 epochs" in kindling.fails("fit", "--ckpt_path=last")
+    kindling(*MORE)
+    assert kindling.err == ""
+    assert Path(METRICS).read_text().startswith(written_by_us)
 
 
 UNREADABLE = [

@@ -1,5 +1,6 @@
 """Options: bad input of the command line, of YAML files and of the environment."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,7 @@ NAMES = [
     Case("null for the network", ("fit", "--model", "null"), "there is no model 'null': there are SimpleNet"),
     Case("a network that doesn't exist", ("fit", "--model", "SimpelNet"), "did you mean SimpleNet or SimpleNN?"),
     Case("a class that is no network", ("fit", "--model", "torch.nn.Linear"), "a class made from LightningModule"),
+    Case("a pipe for a file", BY_FILE, "is a pipe or a device: name a file", lambda: os.mkfifo("my.yaml")),
     Case("half of a dict", ("fit", "--model", "{class_path:"), "--model is no YAML, line 1"),
     fit("no data", "--data null", "change --data"),
     fit("an optimizer that doesn't exist", "--optimizer Adm", "did you mean Adam or RAdam?"),
@@ -100,6 +102,9 @@ VALUES = [
     fit("a word for true or false", "--data.standardize maybe", "--data.standardize maybe: should be bool"),
     fit("a number for a list", "--data.samples 3", "--data.samples 3: should be list"),
     fit("a list of the wrong form", "--data.samples [[1,2,3]]", "is not one price and one rating"),
+    fit("a sample that is no number", "--data.samples [[.nan,3]]", "[nan, 3.0] should be two numbers, neither beyond"),
+    fit("a sample beyond what float32 holds", "--data.samples [[1e39,3]]", "[1e+39, 3.0] should be two numbers"),
+    fit("no samples", "--data.samples []", "holds no product to predict: name some"),
     fit("null for a whole number", "--model.hidden null", "--model.hidden null: should be int"),
     fit("likewise", "--data.batch_size null", "--data.batch_size null: should be int"),
     fit("null for a number", "--optimizer.lr null", "--optimizer.lr null: should be float"),

@@ -1,9 +1,11 @@
 import csv
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import RUN, Kindling, rows
 from PIL import Image
 
@@ -57,16 +59,35 @@ def test_image_files_and_folders_of_any_size_and_kind(kindling: Kindling) -> Non
     transparent = Image.new("RGBA", (56, 56), (0, 0, 0, 0))
     transparent.paste((255, 255, 255, 255), (2 * (2 * 5 + 4), 0, 2 * (2 * 5 + 6), 56))
     transparent.save("c.png")
-    out = kindling("predict", "--ckpt_path", "best", "--data.samples", f'["c.png", "{folder}"]')
-    assert "3 predictions" in out
+    Image.fromarray(picture(1, 28)).save("d.bmp")
+    Image.fromarray(picture(2, 56)).save("e.webp", lossless=True)
+    out = kindling("predict", "--ckpt_path", "best", "--data.samples", f'["c.png", "d.bmp", "e.webp", "{folder}"]')
+    assert "5 predictions" in out
     table = rows(TABLE)
-    assert [row["image"] for row in table] == ["c.png", f"{folder}/a.png", f"{folder}/b.JPG"]
-    assert [row["prediction"] for row in table] == ["Sandal", "Dress", "Sneaker"]
+    assert [row["image"] for row in table] == ["c.png", "d.bmp", "e.webp", f"{folder}/a.png", f"{folder}/b.JPG"]
+    assert [row["prediction"] for row in table] == ["Sandal", "Trouser", "Pullover", "Dress", "Sneaker"]
     kindling("test", "--ckpt_path", "best", "--data.samples", "c.png")  # which only predict looks at
     shutil.rmtree("data")
     kindling("predict", "--ckpt_path", "best", "--data.samples", "c.png")
     assert [row["prediction"] for row in rows(TABLE)] == ["Sandal"]
     assert not Path("data").exists()
+
+
+@pytest.mark.usefixtures("bars")
+def test_what_a_folder_holds_beside_pictures_is_named_and_left_alone(kindling: Kindling) -> None:
+    folder = Path("pictures")
+    (folder / "inner.png").mkdir(parents=True)
+    Image.fromarray(picture(3, 28)).save(folder / "a.png")
+    Image.fromarray(picture(3, 28)).save(folder / "b.gif")
+    (folder / "link.png").symlink_to("nowhere")
+    (folder / ".DS_Store").touch()
+    os.mkfifo(folder / "pipe.png")  # which would be read for ever
+    out = kindling("predict", "--ckpt_path=best", "--data.samples=pictures")
+    assert "pictures: left out as they are no PNG, JPEG, WebP or BMP files: 4, first b.gif\n" in out
+    assert [row["image"] for row in rows(TABLE)] == ["pictures/a.png"]
+    for name in ("b.gif", "inner.png", "link.png", "pipe.png"):
+        (folder / name).rename(name)
+    assert "left out" not in kindling("predict", "--ckpt_path=best", "--data.samples=pictures")
 
 
 @pytest.mark.usefixtures("bars")
@@ -87,7 +108,7 @@ def test_what_is_no_picture(kindling: Kindling) -> None:
     Path("fake.png").write_text("%PDF-1.4")
     for samples, message in (
         ("nowhere.png", "there is no image or folder nowhere.png"),
-        ("empty", "the folder empty holds no PNG or JPEG"),
+        ("empty", "the folder empty holds no PNG, JPEG, WebP or BMP"),
         ("fake.png", "fake.png can't be read as an image"),
     ):
         kindling("predict", "--ckpt_path", "best", "--data.samples", samples, code=2)
@@ -99,3 +120,27 @@ def test_what_is_no_picture(kindling: Kindling) -> None:
 def test_a_sample_of_another_length(run: Path, kindling: Kindling, samples: str) -> None:
     kindling("predict", "--ckpt_path", "best", "--data.samples", samples, code=2)
     assert "is not one price and one rating, as in [[7.5, 3.0]]" in kindling.err
+
+
+def test_a_network_without_an_answer(run: Path, kindling: Kindling) -> None:
+    content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    content["state_dict"]["net.1.weight"][0, 0] = torch.nan
+    torch.save(content, "damaged.ckpt")
+    line = kindling.fails("predict", "--ckpt_path=damaged.ckpt")
+    assert "the network's answer is NaN for 200 of 200 samples, the first being number 1: " in line
+
+
+def test_a_column_of_the_data_is_never_replaced(kindling: Kindling) -> None:
+    """Not by the standard deviation that a network gives, nor in ``mistakes.csv``."""
+    table = "".join(f"{n},{n % 5},{n % 3},{n / 7:.3f}\n" for n in range(60))
+    Path("table.csv").write_text(f"a,std,error,y\n{table}")
+    fit = ("fit", "--model=SimpleNet", "--data=TabularCSV", "--data.path=table.csv", "--data.target=y")
+    kindling(*fit, "--model.loss=GaussianNLLLoss", "--trainer.max_epochs=1", "--test_after_fit=true")
+    assert "the data to predict has a column std, as predictions.csv will" in kindling.fails(
+        "predict", "--ckpt_path=best"
+    )
+    mistaken = rows(RUN / "mistakes.csv")
+    assert list(mistaken[0]) == ["y", "a", "std (data)", "error (data)", "prediction", "std", "error"]
+    for row in mistaken:
+        assert (int(row["a"]) % 5, int(row["a"]) % 3) == (int(row["std (data)"]), int(row["error (data)"]))
+        assert float(row["error"]) == pytest.approx(abs(float(row["y"]) - float(row["prediction"])), abs=1e-5)

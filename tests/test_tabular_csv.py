@@ -537,18 +537,6 @@ def test_an_index_that_pandas_saved_is_no_feature_but_described() -> None:
     assert data.describe(data.test_set)["Unnamed: 0"] == [str(n) for n in data.test_set.rows]
 
 
-def test_predictions_are_not_predicted_again() -> None:
-    write(TABLE)
-    write("a,b,prediction\n1,u,2\n", "other.csv")
-    data = made(TabularCSV("table.csv", "y", predict_path="other.csv"), "fit")
-    with pytest.raises(DataError, match=r"other\.csv has a column prediction"):
-        data.setup("predict")
-    write(CLASSES)
-    write("a,p(u)\n1,u\n", "other.csv")
-    with pytest.raises(DataError, match=r"other\.csv has a column p\(u\), as the predictions will"):
-        TabularCSV("table.csv", "y", predict_path="other.csv").setup("predict")
-
-
 def test_the_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     write(TABLE)
     data = TabularCSV("table.csv", "y")

@@ -249,6 +249,8 @@ def _load(text: str, where: str) -> Any:
 
 def _read_config(path: str) -> dict[str, Any]:
     try:
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+            raise UsageError(f"-c {path} is a pipe or a device: name a file, as it is read twice")
         content = _load(Path(path).read_text(encoding="utf-8"), f"-c {path}")
     except OSError as error:
         raise UsageError(f"-c {path}: {error.strerror}") from error

@@ -112,8 +112,8 @@ def _checkpoint(request: Request, program: str) -> runs.Checkpoint | None:
         epochs, steps = (request.value(f"trainer.max_{unit}") for unit in ("epochs", "steps"))
         try:
             return runs.find_unfinished(logs, model=model, program=program, max_epochs=epochs, max_steps=steps)
-        except RunError:
-            if wanted == "last":
+        except RunError as error:
+            if wanted == "last" or error.__cause__:  # a run can't be read, and may well be what is meant
                 raise
             return None  # there is nothing yet to go on with
     return runs.find(str(wanted), logs, resume=resume, model=model, program=program)

@@ -455,8 +455,9 @@ class KindlingCLI(LightningCLI):
         """Make a run's folder ready to be trained in, by this process alone.
 
         Raises:
-            RunError: It is being trained in.
+            RunError: It is being trained in, or its metrics can't be read.
         """
+        run.metrics()  # where they can't be read, nothing is written
         self._lock = FileLock(run.folder / ".lock", timeout=0)  # free again with this process, however that ends
         try:
             self._lock.acquire()

@@ -76,11 +76,13 @@ def export(
         folder: Made where it is not there; files of other formats in it stay.
 
     Raises:
-        RunError: The network can't be written in that format, or reads back as another one.
+        RunError: The network can't be written in that format, or reads back as another one; or a file with its scores
+            is damaged.
         OSError: The folder can't be written.
     """
     samples = data.test_set.tensors[0]
     x = samples[:: -(-len(samples) // CHECKED_ROWS)].contiguous()  # (N, ...) raw, from everywhere in the test set
+    scores = model_card.scores(checkpoint.run, content.get("epoch"), content.get("global_step"))
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
         part = Path(temporary)
@@ -105,7 +107,7 @@ def export(
         with files.whole(folder / "preprocessing.json") as stream:
             stream.write(interface + "\n")
     said["MODEL_CARD.md"] = "data, scores, versions and how to load"
-    card = model_card.card(folder, differences, model, data, checkpoint, content, x)
+    card = model_card.card(folder, differences, model, data, checkpoint, content, scores, x)
     with files.whole(folder / "MODEL_CARD.md") as stream:
         stream.write(card)
     for name, words in said.items():

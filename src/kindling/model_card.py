@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kindling import runs
 from kindling.data.recipe import Recipe
+from kindling.errors import RunError
 from kindling.models.supervised import SupervisedModule
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -119,6 +120,7 @@ def card(
     data: Recipe,
     checkpoint: runs.Checkpoint,
     content: dict[str, Any],
+    known_scores: dict[str, float],
     x: Tensor,
 ) -> str:
     """The model card; what an earlier one says of other files that are still there stays in it."""
@@ -133,7 +135,6 @@ def card(
         files[name] = f"| {name} | {size} | {checkpoint.file}, epoch {epoch} | {difference:.1e} | {date.today()} |"
     trained_on = (content.get("config") or {}).get("data") or {"class_path": path(data), "init_args": data.hparams}
     options = [f"{option} {value}" for option, value in trained_on.get("init_args", {}).items() if value is not None]
-    scores = _scores(checkpoint.run, epoch, step)
     example = f"({x[:1].tolist()}".replace("nan", 'float("nan")') if x.ndim == 2 else f"zeros({tuple(x[:1].shape)}"
     about = {
         "name": type(model).__name__,
@@ -159,7 +160,7 @@ def card(
         options=", ".join(options),
         given=": ".join([given["meaning"], *([", ".join(facts.feature_names)] if facts.feature_names else [])]),
         answer=f"{answer['meaning']}: {', '.join(answer['columns'])}",
-        scores="\n".join(f"- {name} {score:.4f}" for name, score in scores.items())
+        scores="\n".join(f"- {name} {score:.4f}" for name, score in known_scores.items())
         or "None are kept of these weights.",
         files="\n".join(files[name] for name in sorted(files)),
         checkpoint=checkpoint.file,
@@ -168,14 +169,21 @@ def card(
     )
 
 
-def _scores(run: runs.Run, epoch: int | None, step: int | None) -> dict[str, float]:
-    """What is known of these weights: of the epoch in training, and of a test."""
+def scores(run: runs.Run, epoch: int | None, step: int | None) -> dict[str, float]:
+    """What is known of these weights: of the epoch in training, and of a test.
+
+    Raises:
+        RunError: A file that should hold it can't be read.
+    """
     found: dict[str, Any] = {}
     found |= next((row for row in run.metrics() if (row["epoch"], row["step"]) == (str(epoch), str(step))), {})
     if (test := run.folder / "test.json").is_file():
-        tested = json.loads(test.read_text(encoding="utf-8"))
-        if (tested["epoch"], tested["step"]) == (epoch, step):
-            found |= tested
+        try:
+            tested = json.loads(test.read_text(encoding="utf-8"))
+            if (tested["epoch"], tested["step"]) == (epoch, step):
+                found |= {name: float(score) for name, score in tested.items() if "/" in name}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{test} is damaged, or cut short: delete it, or test again") from error
     return {name: float(score) for name, score in found.items() if "/" in name and score not in ("", None)}
 
 

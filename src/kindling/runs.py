@@ -69,7 +69,7 @@ class Run:
         """
         try:
             config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             why = " ".join(str(error).split())
             raise RunError(f"{self.config_file} can't be read ({why}): mend it, or give a checkpoint's file") from error
         if not isinstance(config, dict):
@@ -88,7 +88,12 @@ class Run:
     @property
     def model(self) -> str:
         """Name of the network's class."""
-        return str((self.config().get("model") or {}).get("class_path")).rpartition(".")[2]
+        return str(self.options("model").get("class_path")).rpartition(".")[2]
+
+    def options(self, key: str) -> dict[str, Any]:
+        """What ``config.yaml`` holds under ``key``; a name alone is a class."""
+        found = self.config().get(key)
+        return found if isinstance(found, dict) else {"class_path": found}
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -212,7 +217,7 @@ def find_unfinished(
         if not run.to_go_on_from:
             continue
         newest = newest or run
-        options = run.config().get("trainer", {})
+        options = run.options("trainer")
         to_go = (_or(max_epochs, options.get("max_epochs")), _or(max_steps, options.get("max_steps")))
         unfinished = all(limit < 0 or done < limit for done, limit in zip(run.trained(), to_go, strict=True))
         if unfinished or run.previous.is_file():

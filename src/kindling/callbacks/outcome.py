@@ -118,14 +118,16 @@ class Outcome(Callback):
             return None
         true, predicted = (read(values[order], facts) for values in (tested.targets, tested.predictions))
         described = data.describe(data.test_set)
-        columns = {facts.target: true}
-        columns |= {name: [values[n] for n in order.tolist()] for name, values in described.items()}
         found: dict[str, list[Any]] = {"prediction": predicted}
         if facts.class_names:
             found["probability"] = sizes.tolist()
         else:
             found |= {"std": tested.predictions[order, 1].tolist()} if tested.predictions.shape[1] > 1 else {}
             found["error"] = sizes.tolist()
+        columns = {facts.target: true}
+        columns |= {name: [values[n] for n in order.tolist()] for name, values in described.items()}
+        # what the data calls by the same name is kept beside it
+        columns = {f"{name} (data)" if name in found else name: values for name, values in columns.items()}
         write(self.folder / "mistakes.csv", columns | found)
         images = _images(data, facts)
         if images is not None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from kindling.callbacks.columns import write
 from kindling.callbacks.gather import gather
-from kindling.errors import UsageError
+from kindling.errors import DataError, UsageError
+from kindling.models.supervised import SupervisedModule
 
 SHOWN_ROWS, SHOWN_COLUMNS, SHOWN_CLASSES = 10, 5, 4
 
@@ -26,7 +27,24 @@ class Predictions(BasePredictionWriter):
     def __init__(self, folder: Path) -> None:
         super().__init__(write_interval="batch")
         self.file = folder / "predictions.csv"
+        self._described: dict[str, Sequence[object]] = {}  # the data's own columns
         self._parts: list[tuple[list[int], Tensor]] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse data with a column that a prediction would replace."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero and hasattr(data, "describe"):
+            self._described = dict(data.describe(data.predict_set))
+        names = _class_names(pl_module, data)
+        added = {"prediction", *(f"p({name})" for name in names)}
+        if not names and isinstance(pl_module, SupervisedModule) and pl_module.objective.num_outputs == 2:
+            added.add("std")
+        column = trainer.strategy.broadcast(next((name for name in self._described if name in added), None))
+        if column is not None:
+            raise DataError(
+                f"the data to predict has a column {column}, as predictions.csv will: rename it, there and in the "
+                "table trained on, or take it out"
+            )
 
     def write_on_batch_end(
         self,
@@ -54,13 +72,17 @@ class Predictions(BasePredictionWriter):
         self._write(trainer, pl_module, indices.sort().values.tolist(), predictions)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, rows: list[int], predictions: Tensor) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        described = data.describe(data.predict_set) if hasattr(data, "describe") else {}
-        columns = {name: [values[i] for i in rows] for name, values in described.items()}
+        unknown = predictions.isnan().any(dim=1)
+        if unknown.any():
+            first = rows[int(unknown.int().argmax())] + 1
+            raise DataError(
+                f"the network's answer is NaN for {int(unknown.sum()):,} of {len(rows):,} samples, the first being "
+                f"number {first}: leave them out, or take another checkpoint, or another --trainer.precision"
+            )
+        columns: dict[str, Any] = {name: [values[i] for i in rows] for name, values in self._described.items()}
         shown = dict(list(columns.items())[:SHOWN_COLUMNS])
-        facts = getattr(pl_module, "facts", None)
-        names = facts.class_names if facts else getattr(getattr(data, "facts", None), "class_names", ())
-        if facts is not None and not names:
+        names = _class_names(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+        if isinstance(pl_module, SupervisedModule) and not names:
             numbers = dict(zip(("prediction", "std"), predictions.T.tolist(), strict=False))
             columns |= numbers
             shown |= numbers
@@ -77,6 +99,12 @@ class Predictions(BasePredictionWriter):
         write(self.file, columns)
         print(_table(shown))
         print(f"{len(rows)} predictions -> {self.file}")
+
+
+def _class_names(network: LightningModule, data: object) -> Sequence[str]:
+    """None where a number is predicted, or where nobody knows."""
+    facts = getattr(network, "facts", None) or getattr(data, "facts", None)
+    return facts.class_names if facts else ()
 
 
 def _table(columns: dict[str, list[Any]]) -> str:

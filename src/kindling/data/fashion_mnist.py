@@ -14,13 +14,14 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from kindling.data import augment
-from kindling.data.recipe import InMemory, Recipe
+from kindling.data.recipe import InMemory, Recipe, say
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 
 MEAN, STD = 0.2860, 0.3530  # the 60,000 training images, pixels in [0, 1]
 SIZE = 28
-IMAGE_FILES = {".png", ".jpg", ".jpeg"}
+IMAGE_FILES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+FORMATS = "PNG, JPEG, WebP or BMP"
 ANEW = "delete it, so that its archive is unpacked, or downloaded, anew"
 
 
@@ -36,8 +37,8 @@ class FashionMNIST(Recipe):
         seed: Of the choice of the validation images, independent of ``--seed_everything``.
         flip: Whether half of the training images, drawn anew each epoch, are mirrored.
         shift: Pixels by which each training image is at most shifted, each way.
-        samples: Image files or folders of them (PNG, JPEG, any size) to predict instead of the test set. As in the data
-            set, the object should be light on a dark ground.
+        samples: Image files or folders of them (PNG, JPEG, WebP, BMP, any size) to predict instead of the test set. As
+            in the data set, the object should be light on a dark ground.
 
     Raises:
         DataError: The archives are neither there nor to be had, or damaged; an image can't be read.
@@ -63,7 +64,9 @@ class FashionMNIST(Recipe):
         self.seed = seed
         self.flip = flip
         self.shift = shift
-        self.files = _image_files([samples] if isinstance(samples, str) else samples or [])
+        if samples is not None and not samples:
+            raise DataError("--data.samples []: names no image or folder: name one")
+        self.files, self.left_out = _image_files([samples] if isinstance(samples, str) else samples or [])
 
     @property
     def facts(self) -> Facts:
@@ -108,6 +111,8 @@ class FashionMNIST(Recipe):
 
     def setup(self, stage: str) -> None:
         if stage == "predict" and self.files:
+            for line in self.left_out:
+                say(line)
             self.predict_set = InMemory(torch.stack([_read_image(f) for f in self.files]))
             return
         if stage in ("fit", "validate"):
@@ -175,22 +180,31 @@ def _read_idx(file: Path, *item: int) -> Tensor:
     return torch.from_numpy(content[len(header) :]).reshape(shape)
 
 
-def _image_files(samples: list[str]) -> list[Path]:
+def _image_files(samples: list[str]) -> tuple[list[Path], list[str]]:
+    """The images, and a line on each folder that holds anything else but hidden files."""
     files: list[Path] = []
+    left_out: list[str] = []
     for path in map(Path, samples):
         try:
             if path.is_dir():
-                inside = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_FILES)
-                if not inside:
-                    raise DataError(f"--data.samples: the folder {path} holds no PNG or JPEG: name another")
-                files += inside
+                inside = sorted(f for f in path.iterdir() if not f.name.startswith("."))
+                # others, such as pipes, may never come to an end
+                images = [f for f in inside if f.suffix.lower() in IMAGE_FILES and f.is_file()]
+                others = sorted(f.name for f in {*inside} - {*images})
+                if not images:
+                    raise DataError(f"--data.samples: the folder {path} holds no {FORMATS}: name another")
+                if others:
+                    left_out.append(
+                        f"{path}: left out as they are no {FORMATS} files: {len(others)}, first {others[0]}"
+                    )
+                files += images
             elif path.is_file():
                 files.append(path)
             else:
                 raise DataError(f"--data.samples: there is no image or folder {path}: name one that is there")
         except OSError as error:
             raise DataError(f"--data.samples {path} can't be read ({error.strerror}): make it readable") from error
-    return files
+    return files, left_out
 
 
 def _read_image(path: Path) -> Tensor:
@@ -199,7 +213,7 @@ def _read_image(path: Path) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on what Pillow copes with
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as file:
+            with Image.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as file:
                 image: Image.Image = ImageOps.exif_transpose(file)
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
         raise DataError(
@@ -220,7 +234,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):
-        return "no PNG or JPEG"
+        return f"no {FORMATS}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return "damaged, or cut short"

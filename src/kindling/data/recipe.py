@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler
 
@@ -18,6 +19,7 @@ from kindling.facts import Facts
 # Inputs (B, ...) float32 or uint8, then where they are known the targets (B,): labels int64, or numbers float32
 Batch = tuple[Tensor, ...]
 
+LARGEST = torch.finfo(torch.float32).max ** 0.5  # 1.8e19, whose square a float32 still holds, for errors and scores
 UNTRAINED = 4  # times the batch size, where no gradients take up memory
 
 
@@ -184,3 +186,9 @@ class Recipe(LightningDataModule, ABC):
         order = shuffle if shuffle and not getattr(self.trainer, "overfit_batches", 0) else SequentialSampler(dataset)
         rank, world = self.trainer.global_rank, self.trainer.world_size
         return Batches(dataset, batch_sampler=Shares(order, batch_size, rank=rank, world=world))
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Print it, once however many processes there are."""
+    print(line)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kindling.data.recipe import InMemory, Recipe
+from kindling.data.recipe import LARGEST, InMemory, Recipe
 from kindling.errors import DataError
 from kindling.facts import Facts
 
@@ -27,7 +27,7 @@ class SyntheticTabular(Recipe):
         samples: Products to predict, as rows [price, rating].
 
     Raises:
-        DataError: A row of ``samples`` doesn't have two numbers.
+        DataError: There is no row in ``samples``, or one that doesn't have two numbers.
     """
 
     def __init__(
@@ -45,9 +45,13 @@ class SyntheticTabular(Recipe):
         for option, size in zip(("train_size", "val_size", "test_size"), self.sizes, strict=True):
             if size < 1:
                 raise DataError(f"--data.{option} {size}: at least 1 sample is needed")
+        if samples is not None and not samples:
+            raise DataError("--data.samples []: holds no product to predict: name some, as in [[7.5, 3.0]]")
         for row in samples or []:
             if len(row) != 2:
                 raise DataError(f"--data.samples: {row} is not one price and one rating, as in [[7.5, 3.0]]")
+            if not all(abs(value) <= LARGEST for value in row):  # nor where it is no number
+                raise DataError(f"--data.samples: {row} should be two numbers, neither beyond {LARGEST:.1e}")
         self.seed = seed
         self.standardize = standardize
         self.samples = samples

@@ -17,13 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kindling.data.recipe import LARGEST
 from kindling.errors import DataError
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 HEAD = 10_000  # rows that tell which columns can be read as numbers at once; the others are read as texts first
 LONGEST_LINE = 2**24  # characters; a file without line ends would otherwise fill the memory
-LARGEST = float(np.finfo(np.float32).max) ** 0.5  # 1.8e19, whose square a float32 still holds, for errors and scores
-SEPARATORS = re.compile(r"(?<=\d)[,'\u2019\u00a0\u202f](?=\d)")  # of decimals or thousands, e.g. in 1,5 and 12'000
+# what people write beside the digits of a number, e.g. in 1,5 and 12'000 and 1.200,50 € and -5 %
+BESIDE_DIGITS = re.compile(
+    r"(?<=\d)[,'\u2019\u00a0\u202f](?=\d)|(?<=\d)[. ](?=\d{3}(?:\D|$))|\s*(?:[$€£¥₹%‰]|\b(?:USD|EUR|GBP|CHF)\b)\s*"
+)
 TRUTHS = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}  # how pandas reads the former
 Kind = str | None  # of a column: "number", "text", or None where its cells decide
 Place = Callable[[Any], str]  # names a row by its label in a frame's index, e.g. "houses.csv, line 7"
@@ -233,7 +236,9 @@ def open_table(path: Path, option: str) -> Table:
     """
     try:
         if not path.is_file():
-            what = "is a folder: name a file in it" if path.is_dir() else "does not exist: name a file that does"
+            what = "does not exist: name a file that does"
+            if path.exists():
+                what = "is a folder: name a file in it" if path.is_dir() else "is a pipe or a device: name a file"
             raise DataError(f"{option} {path} {what}")
     except OSError as error:
         raise DataError(f"{option} {path} can't be read ({error.strerror}): name a file that can") from error
@@ -259,8 +264,8 @@ def numbers(column: pd.Series, name: str, place: Place, largest: float = LARGEST
             row = int(texts.argmax())
             text = str(column.iloc[row])
             remedy = "mend that cell"
-            if not np.isnan(_parsed([SEPARATORS.sub("", text)])).any():
-                remedy = "write numbers with a point, and nothing between thousands"
+            if not np.isnan(_parsed([BESIDE_DIGITS.sub("", text)])).any():
+                remedy = "write numbers with a point, nothing between thousands, and no currency or % beside them"
             raise NotANumberError(
                 f"{place(column.index[row])}: {text!r} in column {name} is not a number: {remedy}", name
             )
@@ -288,8 +293,8 @@ def codes(column: pd.Series, known: Sequence[str]) -> NDArray[np.int64]:
 
 
 def mostly_numbers(column: pd.Series) -> bool:
-    """Whether most of the different cells of any type are numbers, or seem to be for their commas, but not all."""
-    distinct = [SEPARATORS.sub("", str(value)) for value in pd.factorize(column)[1]]
+    """Whether most of the different cells of any type are numbers, or would be but for commas and units; not all."""
+    distinct = [BESIDE_DIGITS.sub("", str(value)) for value in pd.factorize(column)[1]]
     return not _holds_numbers(column) and bool(np.isnan(_parsed(distinct)).mean() < 0.5)
 
 

@@ -5,15 +5,13 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 
 from kindling.catalog import nearest
-from kindling.data.recipe import InMemory, Recipe
+from kindling.data.recipe import LARGEST, InMemory, Recipe, say
 from kindling.data.split import split_rows
 from kindling.data.table_file import (
-    LARGEST,
     Kind,
     NotANumberError,
     Place,
@@ -107,7 +105,8 @@ class TabularCSV(Recipe):
             raise UsageError(f"--data.gaps {gaps}: one of {', '.join(get_args(Gaps))}")
         if task not in get_args(Task):
             raise UsageError(f"--data.task {task}: one of {', '.join(get_args(Task))}")
-        if len(split) != 3 or min(split) < 0 or min(split[:2]) == 0 or abs(sum(split) - 1) > 1e-6:
+        shares_add_up = len(split) == 3 and abs(sum(split) - 1) <= 1e-6  # which NaN doesn't
+        if not shares_add_up or min(split) < 0 or min(split[:2]) == 0:
             raise UsageError(
                 f"--data.split {list(split)}: three shares that add up to 1, and only that of test can be 0"
             )
@@ -191,13 +190,6 @@ class TabularCSV(Recipe):
             self.train_set, self.val_set, _ = self._split(stage)
             if stage == "fit" and self.test_path is not None:  # a mistake in it should not show after the training
                 self._read(self.test_path, "--data.test_path", with_target=True)
-        if stage == "predict":
-            table, written = self.predict_set.table, {"prediction", *(f"p({name})" for name in self.learned["classes"])}
-            column = next((c for c in table.columns if c in written), None)
-            if column is not None:
-                raise DataError(
-                    f"{table.path} has a column {column}, as the predictions will: rename it, or take it out"
-                )
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Raw rows to what the sets store; other columns and their order are of no matter.
@@ -359,11 +351,11 @@ class TabularCSV(Recipe):
         """Rows to train or test with, as opposed to predict."""
         known = frame[self.target].notna().to_numpy(dtype=bool)
         if not known.all():
-            _say(f"{table.path}: rows left out as they have no {self.target}: {(~known).sum()} of {len(known)}")
+            say(f"{table.path}: rows left out as they have no {self.target}: {(~known).sum()} of {len(known)}")
         if self.gaps == "drop":
             gap = known & frame[numeric].isna().to_numpy(dtype=bool).any(axis=1)
             if gap.any():
-                _say(f"{table.path}: rows left out as they have a gap: {gap.sum()} of {len(known)}")
+                say(f"{table.path}: rows left out as they have a gap: {gap.sum()} of {len(known)}")
             known = known & ~gap
         return np.flatnonzero(known)
 
@@ -481,8 +473,3 @@ def _contradiction(option: str, given: object, trained: object) -> str:
         return f"--data.target {given}: the checkpoint was trained to predict {trained}"
     why = "which would mix training and test rows" if option in ("seed", "split") else "so train anew to change it"
     return f"--data.{option} {given}: the checkpoint was trained with {trained}, {why}"
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line)

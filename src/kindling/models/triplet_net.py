@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from kindling.errors import DataError
+
 
 class TripletNet(LightningModule):
     """Embeds images so that those of one class lie together (TripletMarginLoss).
@@ -27,6 +29,9 @@ class TripletNet(LightningModule):
         dimensions: Of the embedding, which is scaled to length 1.
         margin: By how much a negative should lie farther than a positive.
         lr: Learning rate of Adam.
+
+    Raises:
+        DataError: The data has no classes.
     """
 
     monitor = "val/loss"
@@ -43,6 +48,8 @@ class TripletNet(LightningModule):
         lr: float = 1e-3,
     ) -> None:
         super().__init__()
+        if num_outputs < 2:
+            raise DataError("TripletNet tells classes apart, and the target is a number: choose another --model")
         self.save_hyperparameters(logger=False)
         self.lr = lr
         self.net = nn.Sequential(nn.Flatten(), nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, dimensions))
