@@ -22,7 +22,25 @@ from kindling.models import SimpleNet
 CASES = 200
 COMMANDS = ("test", "validate", "predict", "fit", "fit", "load")
 TOUCH = {"class_path": "os.system", "init_args": {"command": "touch executed"}}
-OTHERS = (None, -1, 7, 2**70, 1e30, math.nan, True, "", "x", "os.system", "../x", [], [1, 2], [None], (), {}, {"a": 1})
+OTHERS: tuple[Any, ...] = (
+    None,
+    -1,
+    7,
+    2**70,
+    1e30,
+    math.nan,
+    True,
+    "",
+    "x",
+    "os.system",
+    "../x",
+    [],
+    [1, 2],
+    [None],
+    (),
+    {},
+    {"a": 1},
+)
 OTHERS += (TOUCH, torch.zeros(3))
 FIT = ("fit", "--model=SimpleNet", "--trainer.max_epochs=2")
 SMALL = ("--data.train_size=64", "--data.val_size=32", "--data.test_size=16", "--data.batch_size=16")

@@ -34,7 +34,7 @@ def cls(path: str, **init_args: Any) -> dict[str, Any]:
 
 
 TOUCH = cls("os.system", command="touch executed")
-ATTACKS = {  # what, options, what the answer names
+ATTACKS: dict[str, tuple[dict[str, Any], str]] = {  # what, options, what the answer names
     "a nested callable of a loss": (
         {"loss": cls("torch.nn.TripletMarginWithDistanceLoss", distance_function=TOUCH)},
         "torch.nn.TripletMarginWithDistanceLoss for --model.loss",
@@ -49,7 +49,7 @@ ATTACKS = {  # what, options, what the answer names
         "os.system for --model.hidden",
     ),
 }
-TRAINER_ATTACKS = {
+TRAINER_ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "a callback": ({"callbacks": [cls("spy.Mine")]}, "spy.Mine for --trainer.callbacks"),
     "a callback that calls": (
         {"callbacks": [cls("lightning.pytorch.callbacks.LambdaCallback", on_fit_start="os.getcwd")]},
@@ -176,7 +176,7 @@ def test_python_takes_classes_of_ones_own(kindling: Kindling) -> None:
 
 def test_python_names_a_checkpoint_that_there_is(trained_once: Path) -> None:
     with pytest.raises(UsageError, match="there are best and last"):
-        package.load(trained_once, which="bset")  # type: ignore[arg-type]
+        package.load(trained_once, which="bset")
 
 
 SPELLINGS = ["SimpleNet", "kindling.models.SimpleNet", "kindling.models.simple_net.SimpleNet"]
