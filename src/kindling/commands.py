@@ -127,6 +127,7 @@ class KindlingCLI(LightningCLI):
         self.request = request
         self.checkpoint = checkpoint
         self.program = program
+        self.run: runs.Run | None = None
         self._lock: BaseFileLock | None = None
         self.content: dict[str, Any] = {}
         if checkpoint:
@@ -230,7 +231,11 @@ class KindlingCLI(LightningCLI):
         self._bind_optimizer()
         if self.checkpoint:
             checkpoints.check_fit(self.content["state_dict"], self.model, self.checkpoint.file)
-        self.trainer = self.instantiate_trainer()
+        try:
+            self.trainer = self.instantiate_trainer()
+        except BaseException:
+            self._discard_run()
+            raise
 
     def _make_data(self, data_class: type[LightningDataModule], *args: Any, **options: Any) -> LightningDataModule:
         self.datamodule = data_class(*args, **options)
@@ -337,11 +342,7 @@ class KindlingCLI(LightningCLI):
         try:
             trainer = cast(Trainer, super().instantiate_trainer(**kwargs))
         except (MisconfigurationException, TypeError, ValueError) as error:
-            self._discard_run()
             raise UsageError(f"--trainer: {explain(str(error))}") from error
-        except Stopped:
-            self._discard_run()
-            raise
         # Lightning's own answer to SIGTERM has all processes meet, and hangs where one is waiting for another already
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         if launcher := trainer.strategy.launcher:

@@ -35,6 +35,9 @@ def answered() -> Iterator[None]:
         raise  # whoever reads what we print has gone
     except OSError as error:
         raise _error(error, _of_files(error)) from error
+    except UnicodeEncodeError as error:
+        what = f"{error.object} can't be written as {error.encoding}: rename it, or set PYTHONUTF8=1"
+        raise _error(error, what) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _error(error, FULL_MEMORY) from error
     except RuntimeError as error:

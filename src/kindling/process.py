@@ -90,7 +90,9 @@ def signals() -> Iterator[None]:
             end()
         raise Stopped(128 + number, line())
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}  # Lightning ignores the first
+    for number in SIGNALS:
+        signal.signal(number, stop)
     try:
         yield
     except Exception as error:
