@@ -35,9 +35,9 @@ class Results(Callback):
         opened = [logger for logger in trainer.loggers if getattr(logger, "_experiment", None)]
         if trainer.state.fn != "fit" and opened:
             for board in boards(trainer):  # nothing came of the file that each has begun
-                begun = Path(board.file_writer.event_writer._file_name)
+                writer: Any = board.file_writer
                 board.close()
-                begun.unlink(missing_ok=True)
+                Path(writer.event_writer._file_name).unlink(missing_ok=True)
 
     def _write(self, trainer: Trainer, command: str) -> None:
         if not trainer.is_global_zero:
