@@ -122,16 +122,13 @@ def test_ctrl_c_ends_other_commands(
     assert not list(RUN.glob(f"{command}*"))
 
 
-def told(
-    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, number: int = signal.SIGTERM, count: int = 1
-) -> None:
-    """Have a signal sent as soon as a function was called for the so many-th time."""
-    function, calls = getattr(owner, name), []
+def told(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, number: int = signal.SIGTERM) -> None:
+    """Have a signal sent when a function is called for the first time."""
+    function = getattr(owner, name)
 
     def signalled(*args: object, **kwargs: object) -> object:
-        calls.append(name)
-        if len(calls) == count:
-            os.kill(os.getpid(), number)
+        monkeypatch.setattr(owner, name, function)
+        os.kill(os.getpid(), number)
         return function(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, signalled)
