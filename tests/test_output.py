@@ -65,7 +65,6 @@ def test_names_that_are_not_utf8(kindling: Kindling, monkeypatch: pytest.MonkeyP
     Path("城市.csv").rename(folder / "城市.csv")
     monkeypatch.chdir(folder)
     kindling(*FIT, *CHINESE, "--test_after_fit=true")
-    kindling("fit", "--ckpt_path=last", "--trainer.max_epochs=2")
     kindling("predict", "--ckpt_path=best")
     Path("root.yaml").write_text('trainer: {default_root_dir: "\\uDCFF"}')
     kindling(*FIT, "-c", "root.yaml", code=2)
