@@ -38,6 +38,10 @@ def answered() -> Iterator[None]:
     except UnicodeEncodeError as error:
         what = f"{error.object} can't be written as {error.encoding}: rename it, or set PYTHONUTF8=1"
         raise _error(error, what) from error
+    except UnicodeDecodeError as error:
+        if error.encoding != "ascii":
+            raise
+        raise _error(error, "a file has letters that this locale can't read: set PYTHONUTF8=1") from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _error(error, FULL_MEMORY) from error
     except RuntimeError as error:
