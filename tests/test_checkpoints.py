@@ -39,6 +39,15 @@ def test_ckpt_path_names_a_checkpoint_in_five_ways(run: Path, kindling: Kindling
     assert [f.name for f in Path("lightning_logs").iterdir()] == ["version_0"]
 
 
+@pytest.mark.parametrize(("name", "folder"), [("model", "model.run"), ("v1.2.ckpt", "v1.2")])
+def test_a_checkpoint_without_a_run_gets_a_folder(run: Path, kindling: Kindling, name: str, folder: str) -> None:
+    Path("kept").mkdir()
+    (run / "checkpoints/best.ckpt").rename(f"kept/{name}")
+    for command in ("test", "predict"):
+        kindling(command, "--ckpt_path", f"kept/{name}")
+    assert {"test.json", "predictions.csv"} < {f.name for f in Path("kept", folder).iterdir()}
+
+
 def test_test_scores_the_weights_in_the_file(run: Path, kindling: Kindling) -> None:
     model, data = package.load(run)
     data.setup("test")

@@ -15,10 +15,14 @@ import torch
 from conftest import RUN, Kindling, equal, rows, weights
 from test_fit import scalars
 
+from kindling import exported
 from kindling.callbacks.curves import Curves
+from kindling.callbacks.outcome import Outcome
+from kindling.callbacks.predictions import Predictions
 from kindling.data import SyntheticTabular
 from kindling.models import Net, SimpleNet
 from kindling.models.supervised import SupervisedModule
+from kindling.process import SIGNALS
 
 SEEDS = range(20)
 TIMES = ("run/epoch_time", "run/samples_per_second")  # all else has to be the same
@@ -116,6 +120,97 @@ def test_ctrl_c_ends_other_commands(
     kindling(command, "--ckpt_path=best", code=130)
     assert "Traceback" not in kindling.err
     assert not list(RUN.glob(f"{command}*"))
+
+
+def told(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, number: int = signal.SIGTERM) -> None:
+    """Have a signal sent when a function is called for the first time."""
+    function = getattr(owner, name)
+
+    def signalled(*args: object, **kwargs: object) -> object:
+        monkeypatch.setattr(owner, name, function)
+        os.kill(os.getpid(), number)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, signalled)
+
+
+def files() -> set[Path]:
+    return {f for f in Path().rglob("*") if f.name != ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("command", "owner", "name"),
+    [
+        (("test", "--ckpt_path=best"), SimpleNet, "test_step"),
+        (("validate", "--ckpt_path=best"), SimpleNet, "validation_step"),
+        (("predict", "--ckpt_path=best"), SimpleNet, "predict_step"),
+        (("test", "--ckpt_path=best"), SyntheticTabular, "setup"),
+        (("predict", "--ckpt_path=best"), SimpleNet, "__init__"),
+        (("export", "--ckpt_path=best"), SyntheticTabular, "setup"),
+        (("export", "--ckpt_path=best"), exported, "answers"),
+        (("export", "--ckpt_path=best", "--format=pt2"), torch.export, "export"),
+        (("lr_find", "--model=SimpleNet"), SimpleNet, "training_step"),
+        (("fit", "--model=SimpleNet"), SimpleNet, "__init__"),
+        (("fit", "--model=SimpleNet"), Curves, "__init__"),
+        (("fit", "--model=SimpleNet"), SyntheticTabular, "setup"),
+        (("fit", "--model=SimpleNet"), SimpleNet, "validation_step"),
+    ],
+)
+def test_sigterm_ends_any_command_and_leaves_nothing(
+    kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], owner: object, name: str
+) -> None:
+    before, handlers = files(), [signal.getsignal(number) for number in SIGNALS]
+    told(monkeypatch, owner, name)
+    kindling(*command, code=143)
+    assert kindling.err in ("kindling: stopped by SIGTERM\n", "")
+    assert bool(kindling.err) != ("Interrupted: before anything was saved" in kindling.out)
+    assert files() == before
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
+
+
+def test_sigterm_where_it_becomes_another_error(kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: SimpleNet, trainer: object) -> None:
+        raise ValueError("a hook that was not asked to run now")
+
+    told(monkeypatch, SimpleNet, "predict_step", signal.SIGUSR1)
+    monkeypatch.setattr(Predictions, "on_exception", lambda *args: broken(*args[:2]))
+    kindling("predict", "--ckpt_path=best", code=138)
+    assert kindling.err == "kindling: stopped by SIGUSR1\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("owner", [Curves, Outcome])
+def test_sigterm_at_the_end_of_fit_costs_its_end_alone(
+    kindling: Kindling, monkeypatch: pytest.MonkeyPatch, owner: type
+) -> None:
+    name = "on_fit_end" if owner is Curves else "on_test_end"
+    with monkeypatch.context() as patch:
+        told(patch, owner, name)
+        kindling("fit", "--model=SimpleNet", "--trainer.max_epochs=2", "--test_after_fit=true", code=143)
+    assert (RUN / "curves.png").is_file() == (owner is Outcome)
+    assert not (RUN / "confusion.png").exists()
+    next_second()
+    kindling("fit", "--ckpt_path=auto", "--model=SimpleNet", "--test_after_fit=true")
+    assert (RUN / "curves.png").is_file()
+    assert (RUN / "confusion.png").is_file()
+    assert [f.name for f in Path("lightning_logs").iterdir()] == ["version_0"]
+    kindling("fit", "--model=SimpleNet", "--trainer.max_epochs=2", "--test_after_fit=true")
+    assert_same(RUN, RUN.with_name("version_1"))
+
+
+def test_what_killed_commands_left_goes_when_the_run_is_trained_on(kindling: Kindling, run: Path) -> None:
+    old = [RUN / "predictions.csv.0123abcd.part", Path(".lr_find_1.ckpt"), Path(".scale_batch_size_1.ckpt")]
+    own = [RUN / "checkpoints/previous.ckpt.part", RUN / "checkpoints/new.ckpt.0123abcd.part"]
+    own += [RUN / "metrics.csv.0123abcd.part"]
+    used = [RUN / "predictions.csv.ffffffff.part", Path(".lr_find_2.ckpt")]
+    for file in (*old, *own, *used):
+        file.touch()
+    for file in old:
+        os.utime(file, (0, 0))
+    kindling("fit", "--ckpt_path=last", "--trainer.max_epochs=11")
+    kindling("predict", "--ckpt_path=best")
+    assert not [file for file in (*old, *own) if file.exists()]
+    assert all(file.exists() for file in used)
 
 
 @pytest.mark.parametrize(

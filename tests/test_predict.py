@@ -91,6 +91,18 @@ def test_what_a_folder_holds_beside_pictures_is_named_and_left_alone(kindling: K
 
 
 @pytest.mark.usefixtures("bars")
+def test_a_picture_whose_name_is_not_utf8(kindling: Kindling) -> None:
+    folder = Path("pictures")
+    folder.mkdir()
+    Image.fromarray(picture(3, 28)).save("a.png")
+    Path("a.png").rename(folder / "a\udcff.png")
+    assert "pictures/a\\udcff.png  Dress" in kindling("predict", "--ckpt_path=best", "--data.samples=pictures")
+    assert [row["image"] for row in rows(TABLE)] == ["pictures/a\\udcff.png"]
+    (folder / "a\udcff.png").write_text("no picture")
+    assert "a\\udcff.png can't be read" in kindling.fails("predict", "--ckpt_path=best", "--data.samples=pictures")
+
+
+@pytest.mark.usefixtures("bars")
 def test_the_test_images(kindling: Kindling) -> None:
     out = kindling("predict", "--ckpt_path", "best")
     assert out.splitlines()[1].split() == ["image", "label", "prediction", "probability"]

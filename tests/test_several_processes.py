@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import processes
@@ -20,6 +21,8 @@ from torch.utils.data import BatchSampler
 
 from kindling.data import SyntheticTabular
 from kindling.data.recipe import EpochShuffle, Shares
+from kindling.errors import DataError
+from kindling.models import SimpleNet
 
 LONG = ("--trainer.max_epochs=15", "--checkpoint_every=7")
 TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp")
@@ -136,15 +139,97 @@ def spoil_a_sample() -> None:
 def test_all_processes_stop_where_one_of_them_diverges() -> None:
     both = processes.start_several(2, *FIT, "--trainer.devices=2", "--data.batch_size=16", first=spoil_a_sample)
     assert processes.finish(*both) == [2, 2]
-    answers = [Path(f"output{rank}.txt").read_text().splitlines()[-1] for rank in range(2)]
-    assert answers[0] == answers[1]
+    answers = [Path(f"output{rank}.txt").read_text() for rank in range(2)]
     found = re.search(
         r"the loss is nan at step (\d+) \(epoch 1, learning rate 0.01\), training samples (.+): see", answers[0]
     )
+    assert "the loss is nan" not in answers[1]  # said once
     assert found
     assert "123" in found[2].split(", ")
     assert len(found[2].split(", ")) == 16
     assert not RUN.exists()  # nothing was saved yet
+
+
+def fail_in_one(rank: str) -> None:
+    setup = SyntheticTabular.setup
+
+    def failing(self: SyntheticTabular, stage: str) -> None:
+        setup(self, stage)
+        if os.environ["RANK"] in rank:
+            raise DataError("the disk of this machine is gone: mount it")
+
+    SyntheticTabular.setup = failing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("failing", "saying"), [("0", "0"), ("1", "1"), ("01", "0")])
+def test_one_line_for_a_mistake_that_all_find_and_none_is_lost(failing: str, saying: str) -> None:
+    both = processes.start_several(2, *FIT, "--trainer.devices=2", first=partial(fail_in_one, failing))
+    assert processes.finish(*both) == [2, 2]
+    for rank in "01":
+        said = Path(f"output{rank}.txt").read_text()
+        assert said.count("kindling: error: the disk of this machine is gone") == (rank in saying), said
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("ranks", "lines"), [("RANK LOCAL_RANK", 0), ("LOCAL_RANK", 1), ("SLURM_LOCALID", 0)])
+def test_one_line_before_the_processes_meet(
+    kindling: Kindling, monkeypatch: pytest.MonkeyPatch, ranks: str, lines: int
+) -> None:
+    for name in ranks.split():
+        monkeypatch.setenv(name, "1")
+    kindling("fit", "--model=Nothing", code=2)
+    assert kindling.err.count("\n") == lines
+
+
+def slow_down() -> None:
+    predict_step = SimpleNet.predict_step
+
+    def slowly(self: SimpleNet, batch: tuple) -> object:
+        Path(f"predicting{os.environ['RANK']}").touch()
+        time.sleep(0.1)
+        return predict_step(self, batch)
+
+    SimpleNet.predict_step = slowly
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", ["0", "1", "01"])
+def test_sigterm_ends_several_processes(run: Path, told: str) -> None:
+    options = ("--data.test_size=30000", "--trainer.accelerator=cpu", "--trainer.strategy=ddp", "--trainer.devices=2")
+    both = processes.start_several(2, "predict", "--ckpt_path=best", *options, first=slow_down)
+    processes.wait_for(lambda: Path("predicting0").exists() and Path("predicting1").exists(), both[0])
+    for rank in told:
+        both[int(rank)].terminate()
+    if len(told) == 1:
+        both[int(told)].join(5)
+        both[1 - int(told)].terminate()  # as torchrun and srun do when one has ended
+    assert processes.finish(*both) == [143, 143]
+    said = "".join(Path(f"output{rank}.txt").read_text() for rank in range(2))
+    assert said.count("kindling: stopped by SIGTERM\n") == 1
+    assert "Traceback" not in said
+    assert not (run / "predictions.csv").exists()
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_processes_that_lightning_started(run: Path) -> None:
+    line = [sys.executable, str(ROOT / "scripts/main.py"), "predict", "--ckpt_path=best", "--data.test_size=9000000"]
+    first = subprocess.Popen([*line, *TWO], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+    limit = time.monotonic() + 60
+    while not (other := children.read_text().split()) and time.monotonic() < limit:
+        time.sleep(0.1)
+    time.sleep(15)
+    start = time.monotonic()
+    first.terminate()
+    said, _ = first.communicate(timeout=60)
+    assert first.returncode == 143
+    assert time.monotonic() - start < 10
+    assert said.splitlines()[-1] == "kindling: stopped by SIGTERM"
+    assert "Traceback" not in said
+    left = [Path(f"/proc/{pid}/cmdline") for pid in other]
+    assert not any(file.exists() and file.read_text() for file in left)  # a zombie's is empty
+    assert not (run / "predictions.csv").exists()
 
 
 @pytest.fixture(scope="module")

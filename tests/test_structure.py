@@ -16,7 +16,7 @@ FLOORS = [  # top down; files of one floor may import each other
     {"exported", "model_card"},
     {"export"},
     {"trainer"},
-    {"arguments", "explain", "layers", "machine"},
+    {"arguments", "explain", "layers", "machine", "process"},
     {"cli", "commands"},
 ]
 

@@ -1,5 +1,6 @@
 """The command line, read far enough to answer its mistakes before torch is imported."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,10 @@ def parse(args: list[str]) -> Request:
             unreadable ``-c`` file.
     """
     command, rest = args[0], args[1:]
+    for arg in args:
+        if not arg.isascii() and arg != arg.encode(errors="replace").decode():  # bytes that Python could not read
+            remedy = "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1"
+            raise UsageError(f"{arg} is not UTF-8, as options have to be: {remedy}")
     if command.startswith("-"):
         raise UsageError(f"{command} comes after the command: fit {' '.join(args[:2])} ...")
     if command not in COMMANDS:

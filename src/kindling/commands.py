@@ -8,14 +8,17 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import warnings
 from dataclasses import replace
+from functools import partial
 from os import environ
 from pathlib import Path
 from types import MethodType
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 import yaml
 from filelock import BaseFileLock, FileLock, Timeout
 from jsonargparse import Namespace
@@ -36,7 +39,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from kindling import allowlist, checkpoints, layers, machine, runs
+from kindling import allowlist, checkpoints, layers, machine, process, runs
 from kindling.allowlist import as_typed
 from kindling.arguments import RUNLESS, Request
 from kindling.callbacks.after_epoch import AfterEpoch, short
@@ -57,7 +60,7 @@ from kindling.data.recipe import Recipe
 from kindling.errors import CheckpointError, DataError, RunError, Stopped, UsageError
 from kindling.explain import explain
 from kindling.facts import SIZES, Facts
-from kindling.files import whole
+from kindling.files import DAY, tidy, whole
 from kindling.models import objectives
 from kindling.models.objectives import Objective
 from kindling.models.supervised import SupervisedModule
@@ -80,6 +83,7 @@ LATE = ("`val_check_interval`", "Early stopping conditioned on")  # Lightning sa
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
 
 
+@machine.said_once()
 def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> int:
     """Carry out one command.
 
@@ -100,8 +104,10 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
             KindlingCLI(request, checkpoint, program)
     except argparse.ArgumentError as error:
         raise UsageError(explain(str(error))) from error
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C is 1
-        raise Stopped(130 if stop.code == 1 else stop.code) from None
+    except SystemExit as stop:
+        if isinstance(stop, Stopped) or stop.code not in (0, 1):
+            raise
+        raise Stopped(130 if stop.code else 0, "interrupted" if stop.code else "") from None  # Lightning's for Ctrl-C
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
         raise UsageError(str(error)) from error
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -112,8 +118,8 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
         if not any(said in str(error) for said in LATE):
             raise
         raise UsageError(str(error)) from error
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # gloo's threads, left to the interpreter's end, at times abort it
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()  # gloo's threads, left to the interpreter's end, at times abort it
     return 0
 
 
@@ -126,6 +132,7 @@ class KindlingCLI(LightningCLI):
         self.request = request
         self.checkpoint = checkpoint
         self.program = program
+        self.run: runs.Run | None = None
         self._lock: BaseFileLock | None = None
         self.content: dict[str, Any] = {}
         if checkpoint:
@@ -248,7 +255,11 @@ class KindlingCLI(LightningCLI):
         self._bind_optimizer()
         if self.checkpoint:
             checkpoints.check_fit(self.content["state_dict"], self.model, self.checkpoint.file)
-        self.trainer = self.instantiate_trainer()
+        try:
+            self.trainer = self.instantiate_trainer()
+        except BaseException:
+            self._discard_run()
+            raise
 
     def _make_data(self, data_class: type[LightningDataModule], *args: Any, **options: Any) -> LightningDataModule:
         self.datamodule = data_class(*args, **options)
@@ -355,8 +366,11 @@ class KindlingCLI(LightningCLI):
         try:
             trainer = cast(Trainer, super().instantiate_trainer(**kwargs))
         except (MisconfigurationException, TypeError, ValueError) as error:
-            self._discard_run()
             raise UsageError(f"--trainer: {explain(str(error))}") from error
+        # Lightning's own answer to SIGTERM has all processes meet, and hangs where one is waiting for another already
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        if launcher := trainer.strategy.launcher:
+            process.ENDED_TOO.append(partial(launcher.kill, signal.SIGKILL))
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and no plugin of the user's
             file = self.checkpoint.file if self.checkpoint else None
             trainer.strategy.checkpoint_io = checkpoints.CheckpointFiles(file, self.content)
@@ -417,11 +431,11 @@ class KindlingCLI(LightningCLI):
     ) -> None:
         """Train; LightningCLI calls this in place of ``Trainer.fit``."""
         run, trainer = self.run, self.trainer
-        if run is not None and trainer.is_global_zero:
-            self._open(run)
-        self._announce()
         gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
         try:
+            if run is not None and trainer.is_global_zero:
+                self._open(run)
+            self._announce()
             trainer.fit(model, **kwargs)
         except BaseException as error:
             keeper = BestAndLast.of(trainer)
@@ -445,11 +459,11 @@ class KindlingCLI(LightningCLI):
                 self._lock.release()
         if run is not None:
             run = runs.Run(trainer.strategy.broadcast(run.folder))
-            if trainer.is_global_zero:
-                run.previous.unlink(missing_ok=True)  # as all that comes at the end has come
             self._summarize(run)
             if self.config[self.request.command]["test_after_fit"]:
                 self._test_best(run)
+            if trainer.is_global_zero:
+                run.previous.unlink(missing_ok=True)  # as all that comes at the end has come
 
     def _open(self, run: runs.Run) -> None:
         """Make a run's folder ready to be trained in, by this process alone.
@@ -458,17 +472,25 @@ class KindlingCLI(LightningCLI):
             RunError: It is being trained in, or its metrics can't be read.
         """
         run.metrics()  # where they can't be read, nothing is written
-        self._lock = FileLock(run.folder / ".lock", timeout=0)  # free again with this process, however that ends
+        lock = FileLock(run.folder / ".lock", timeout=0)  # free again with this process, however that ends
         try:
-            self._lock.acquire()
+            lock.acquire()
         except Timeout as error:
             raise RunError(f"{run} is being trained by another process: wait for it, or stop it") from error
+        self._lock = lock
+        tidy(run.folder, *(f"{name}.*part" for name in ("checkpoints/*", "config.yaml", "metrics.csv", "curves.png")))
+        self._tidy()
         if self._damaged:
             aside = self._damaged.replace(self._damaged.with_name("damaged.ckpt"))
             self._print(f"{self._damaged} can't be read: set aside as {aside.name}, going on from the one before")
         header = f"# {self.program} fit -c {run.config_file}  trains the same again\n"
         with whole(run.config_file) as file:
             file.write(header + yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True))
+
+    def _tidy(self) -> None:
+        """Remove what Lightning's searches left where they were killed."""
+        root = Path(self.trainer.default_root_dir)
+        tidy(root, ".lr_find_*.ckpt", ".scale_batch_size_*.ckpt", age=DAY)  # younger ones may be in use
 
     def _discard_run(self) -> None:
         """Remove the folder of a training that never began."""
@@ -481,6 +503,7 @@ class KindlingCLI(LightningCLI):
     before_validate = before_predict = before_export = before_lr_find = before_test
 
     def lr_find(self, model: LightningModule, **kwargs: Any) -> None:
+        self._tidy()
         found, picture = self.trainer.lr_find(model, **kwargs)
         picture = picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture
         self._print(f"Learning rate {found:.2g}, where the loss falls fastest -> {picture}")

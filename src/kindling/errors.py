@@ -25,4 +25,15 @@ class DataError(KindlingError):
 
 
 class Stopped(SystemExit):
-    """Somebody asked for the command to end, and it did: its code is 128 and the number of the signal."""
+    """Somebody asked for the command to end, and it did.
+
+    Args:
+        code: Of the command: 128 and the number of the signal.
+        line: What there is yet to say of it.
+    """
+
+    code: int
+
+    def __init__(self, code: int, line: str = "") -> None:
+        super().__init__(code)
+        self.line = line

@@ -84,6 +84,7 @@ def export(
     x = samples[:: -(-len(samples) // CHECKED_ROWS)].contiguous()  # (N, ...) raw, from everywhere in the test set
     scores = model_card.scores(checkpoint.run, content.get("epoch"), content.get("global_step"))
     folder.mkdir(parents=True, exist_ok=True)
+    files.tidy(folder, ".part-*", age=files.DAY)
     with TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
         part = Path(temporary)
         try:
@@ -98,18 +99,19 @@ def export(
                 why = "its forward fixes the batch size; take x.shape[0] for it, not len(x)"
             raise RunError(f"{type(model).__name__} can't be written as {format}: {why}") from error
         differences = _check(format, written, model, data, x)
-        for file in written:
-            file.replace(folder / file.name)
-    said = {name: f"largest difference on {len(x)} test rows {d:.1e}" for name, d in differences.items()}
-    if format != "weights":
-        said["preprocessing.json"] = "what goes in and comes out"
-        interface = json.dumps(model_card.interface(data, model, x), indent=2, ensure_ascii=False)
-        with files.whole(folder / "preprocessing.json") as stream:
-            stream.write(interface + "\n")
-    said["MODEL_CARD.md"] = "data, scores, versions and how to load"
-    card = model_card.card(folder, differences, model, data, checkpoint, content, scores, x)
-    with files.whole(folder / "MODEL_CARD.md") as stream:
-        stream.write(card)
+        said = {name: f"largest difference on {len(x)} test rows {d:.1e}" for name, d in differences.items()}
+        with files.alone(folder):
+            for file in written:
+                file.replace(folder / file.name)
+            if format != "weights":
+                said["preprocessing.json"] = "what goes in and comes out"
+                interface = json.dumps(model_card.interface(data, model, x), indent=2, ensure_ascii=False)
+                with files.whole(folder / "preprocessing.json") as stream:
+                    stream.write(interface + "\n")
+            said["MODEL_CARD.md"] = "data, scores, versions and how to load"
+            card = model_card.card(folder, differences, model, data, checkpoint, content, scores, x)
+            with files.whole(folder / "MODEL_CARD.md") as stream:
+                stream.write(card)
     for name, words in said.items():
         print(f"{words} -> {folder / name}")
 
@@ -173,9 +175,9 @@ def _check(format: str, files: list[Path], model: SupervisedModule, data: Recipe
     # what can be imported here can be there; as many threads, as sums depend on how they are shared out
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-P", "-m", exported.__name__, str(file), *map(str, files)]
-    result = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=os.environ | environment, capture_output=True, check=False)
     if result.returncode:
-        why = (result.stderr.strip() or f"exit code {result.returncode}").splitlines()[-1]
+        why = (result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}").splitlines()[-1]
         raise RunError(f"what was written as {format} can't be read, and was not kept: {why}")
     tolerance = 0.0
     if not weights:  # a float32 of a large number is coarse in itself

@@ -192,7 +192,8 @@ def at(file: Path) -> Checkpoint:
     run = Run(file.parent.parent)
     inside = file.parent.name == "checkpoints" and run.config_file.is_file()
     is_last = file.resolve() == run.last.resolve()
-    return Checkpoint(file, run if inside else Run(file.with_suffix("")), is_last=inside and is_last)
+    folder = file.with_suffix("" if file.suffix else ".run")
+    return Checkpoint(file, run if inside else Run(folder), is_last=inside and is_last)
 
 
 def going_on(run: Run) -> Checkpoint:

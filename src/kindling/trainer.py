@@ -1,6 +1,6 @@
 """Lightning's Trainer, with the two further commands that the command line has."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,4 +101,9 @@ class Trainer(pytorch.Trainer):
         datamodule.prepare_data()
         datamodule.setup("test")
         checkpoint = runs.at(Path(ckpt_path))
-        export.export(format, model.eval(), datamodule, checkpoint, content, checkpoint.run.folder / "export")
+        folder = checkpoint.run.folder / "export"
+        try:
+            export.export(format, model.eval(), datamodule, checkpoint, content, folder)
+        finally:
+            with suppress(OSError):
+                folder.rmdir()  # where nothing came of it

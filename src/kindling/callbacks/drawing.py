@@ -66,11 +66,16 @@ def paint(draw: Callable[[], "Figure"]) -> NDArray[np.uint8]:
 def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: Callable[[], "Figure"]) -> None:
     """Show a picture as a PNG file and, where the run has a TensorBoard, under IMAGES."""
     pixels = paint(draw)
+    save(file, pixels)
+    for board in boards(trainer):
+        board.add_image(tag, pixels, step, dataformats="HWC")
+
+
+def save(file: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a picture (height, width, 3) or (height, width) as PNG; the folder is made where it is not there."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file, "wb") as stream:
         Image.fromarray(pixels).save(stream, "PNG", compress_level=1)  # half the time, a third more bytes
-    for board in boards(trainer):
-        board.add_image(tag, pixels, step, dataformats="HWC")
 
 
 def boards(trainer: Trainer) -> "list[SummaryWriter]":

@@ -51,7 +51,7 @@ class Halt(Callback):
         self._speaks = trainer.is_global_zero
         if threading.current_thread() is not threading.main_thread():
             return  # Python tells no other thread
-        # not before: Lightning puts its own in place, which save nothing
+        # not before: there is nothing to save yet, and the command ends at once
         self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def _note(self, number: int, frame: FrameType | None) -> None:

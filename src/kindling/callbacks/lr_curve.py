@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from kindling.callbacks import drawing
 
@@ -39,5 +38,4 @@ def draw(rates: Sequence[float], losses: Sequence[float], found: float, picture:
         axes.legend()
         return figure
 
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(drawing.paint(curve)).save(picture)
+    drawing.save(picture, drawing.paint(curve))

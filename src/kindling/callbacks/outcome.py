@@ -20,6 +20,7 @@ from kindling.callbacks.gather import gather
 from kindling.callbacks.projector import LastFeatures, project
 from kindling.data.recipe import Recipe
 from kindling.facts import Facts
+from kindling.files import alone
 from kindling.models.scores import AllScores, first_score
 from kindling.models.supervised import SupervisedModule
 
@@ -93,23 +94,27 @@ class Outcome(Callback):
         tested, self._tested = self._tested, None
         if tested is None or not isinstance(pl_module, SupervisedModule) or pl_module.facts is None:
             return
+        with alone(self.folder):
+            self._draw(trainer, pl_module, pl_module.facts, tested)
+
+    def _draw(self, trainer: Trainer, pl_module: SupervisedModule, facts: Facts, tested: Findings) -> None:
         for name in FILES:
             (self.folder / name).unlink(missing_ok=True)
         data = trainer.datamodule  # type: ignore[attr-defined]
         subject = f"{type(pl_module).__name__}, {len(tested.targets):,} test samples"
-        if pl_module.facts.task == "regression":
-            drawn = _of_numbers(tested, pl_module.facts, subject, trainer.callback_metrics)
+        if facts.task == "regression":
+            drawn = _of_numbers(tested, facts, subject, trainer.callback_metrics)
         else:
-            drawn = _of_classes(tested, pl_module.facts, subject)
+            drawn = _of_classes(tested, facts, subject)
         if isinstance(data, Recipe):
-            drawn["mistakes"] = self._mistakes(tested, pl_module.facts, data, subject)
-            drawn["boundary"] = _boundary(trainer, pl_module, pl_module.facts, data, tested, subject)
+            drawn["mistakes"] = self._mistakes(tested, facts, data, subject)
+            drawn["boundary"] = _boundary(trainer, pl_module, facts, data, tested, subject)
         for name, draw in drawn.items():
             if draw is not None:
                 drawing.publish(trainer, self.folder / f"{name}.png", f"test/{name}", self.step, draw)
         for board in drawing.boards(trainer):
-            images = _images(data, pl_module.facts)
-            project(Path(board.log_dir), tested, pl_module.facts, images, self.step)
+            images = _images(data, facts)
+            project(Path(board.log_dir), tested, facts, images, self.step)
 
     def _mistakes(self, tested: Findings, facts: Facts, data: Recipe, subject: str) -> Draw | None:
         """Writes ``mistakes.csv``; the picture shows its first rows."""

@@ -2,16 +2,15 @@
 
 import math
 import shutil
-from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from kindling.callbacks.drawing import clip
+from kindling.callbacks.drawing import clip, save
 from kindling.callbacks.findings import Findings, read
 from kindling.facts import Facts
+from kindling.files import whole
 
 NUMBERS = 200_000  # in all: half a second to write
 THUMBNAIL = 64  # pixels
@@ -63,12 +62,11 @@ def project(folder: Path, tested: Findings, facts: Facts, images: Tensor | None,
     features, rows = features[finite], rows[finite]
     if not len(rows):
         return
-    files.mkdir()
-    write = partial(Path.write_text, encoding="utf-8")
-    write(files / "tensors.tsv", "".join("\t".join(f"{v:.5g}" for v in row) + "\n" for row in features.tolist()))
+    files.mkdir(exist_ok=True)
+    _write(files / "tensors.tsv", "".join("\t".join(f"{v:.5g}" for v in row) + "\n" for row in features.tolist()))
     names = [[clip(n, 100) for n in read(values[rows], facts)] for values in (tested.targets, tested.predictions)]
     pairs = [(facts.target, "prediction"), *zip(*names, strict=True)]
-    write(files / "metadata.tsv", "".join(f"{clip(true, 100)}\t{predicted}\n" for true, predicted in pairs))
+    _write(files / "metadata.tsv", "".join(f"{clip(true, 100)}\t{predicted}\n" for true, predicted in pairs))
     lines = [
         f'tensor_name: "last hidden features, step {step}"',
         'tensor_path: "projector/tensors.tsv"',
@@ -77,11 +75,16 @@ def project(folder: Path, tested: Findings, facts: Facts, images: Tensor | None,
     if images is not None:
         every = math.ceil(max(images.shape[2:]) / THUMBNAIL)
         small = images[rows][:, :, ::every, ::every]
-        Image.fromarray(sprite(small).squeeze(2).numpy()).save(files / "sprite.png")
+        save(files / "sprite.png", sprite(small).squeeze(2).numpy())
         height, width = small.shape[2:]
         size = f"single_image_dim: {width} single_image_dim: {height}"
         lines.append(f'sprite {{ image_path: "projector/sprite.png" {size} }}')
-    write(config, "embeddings {\n" + "".join(f"  {line}\n" for line in lines) + "}\n")
+    _write(config, "embeddings {\n" + "".join(f"  {line}\n" for line in lines) + "}\n")
+
+
+def _write(file: Path, text: str) -> None:
+    with whole(file) as stream:
+        stream.write(text)
 
 
 def sprite(images: Tensor) -> Tensor:

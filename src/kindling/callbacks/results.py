@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from kindling.callbacks.after_epoch import short
+from kindling.callbacks.drawing import boards
 from kindling.files import whole
 
 
@@ -30,6 +31,14 @@ class Results(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "validate":
             self._write(trainer, "validate")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        opened = [logger for logger in trainer.loggers if getattr(logger, "_experiment", None)]
+        if trainer.state.fn != "fit" and opened:
+            for board in boards(trainer):  # nothing came of the file that each has begun
+                writer: Any = board.file_writer
+                board.close()
+                Path(writer.event_writer._file_name).unlink(missing_ok=True)
 
     def _write(self, trainer: Trainer, command: str) -> None:
         if not trainer.is_global_zero:

@@ -1,0 +1,115 @@
+"""Standard output that is closed, full, or knows other letters; files that two commands write at once."""
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+import processes
+import pytest
+from conftest import RUN, Kindling, rows
+
+from kindling.cli import main
+
+FIT = ("fit", "--model=SimpleNet", "--trainer.max_epochs=1")
+CHINESE = ("--data=TabularCSV", "--data.path=城市.csv", "--data.target=类")
+
+
+@pytest.fixture
+def cities() -> None:
+    lines = [f"{'北上'[n % 2]},{n % 17},{'好坏'[n % 3 > 0]}" for n in range(90)]
+    Path("城市.csv").write_text("\n".join(["城市,大小,类", *lines]), encoding="utf-8")
+
+
+def test_closed_output(kindling: Kindling) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("stdin", "stdout", "stderr"):
+            patch.setattr(sys, name, None)
+        codes = [main(args) for args in (["list"], [*FIT], ["fit"])]
+        for stream in (sys.stdin, sys.stdout, sys.stderr):  # which are there now, so that no file gets their numbers
+            stream.close()
+    assert codes == [0, 0, 2]
+    assert (RUN / "curves.png").is_file()
+
+
+def test_full_output(kindling: Kindling) -> None:
+    for args, code, error in ((FIT, 0, ""), (("list",), 2, "error: "), (("fit", "--help"), 2, "error: ")):
+        with Path("/dev/full").open("w") as full, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdout", full)
+            kindling(*args, code=code)
+        assert kindling.err.startswith(f"kindling: {error}standard output can't be written (No space left on device)")
+        assert kindling.err.count("\n") == 1
+    assert (RUN / "curves.png").is_file()
+    with Path("/dev/full").open("w", buffering=1) as full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", full)
+        kindling("fit", code=2)
+
+
+def test_output_without_the_letters(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, cities: None) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "ascii", write_through=True))
+    kindling(*FIT, *CHINESE, "--test_after_fit=true")
+    kindling("predict", "--ckpt_path=best")
+    assert rb"on \u57ce\u5e02.csv (\u7c7b: 2 classes)" in printed.getvalue()
+    assert {row["prediction"] for row in rows(RUN / "predictions.csv")} <= {"好", "坏"}
+
+
+def test_names_that_are_not_utf8(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, cities: None) -> None:
+    for option in ("--data.path", "--trainer.default_root_dir", "--ckpt_path"):
+        said = kindling.fails(*FIT, f"{option}=t\udcff")
+        assert f"{option}=t\\udcff is not UTF-8, as options have to be: rename the file" in said
+    folder = Path("r\udcff")
+    folder.mkdir()
+    Path("城市.csv").rename(folder / "城市.csv")
+    monkeypatch.chdir(folder)
+    kindling(*FIT, *CHINESE, "--test_after_fit=true")
+    kindling("predict", "--ckpt_path=best")
+    Path("root.yaml").write_text('trainer: {default_root_dir: "\\uDCFF"}')
+    kindling(*FIT, "-c", "root.yaml", code=2)
+    assert kindling.err.count("\n") == 1
+
+
+def test_two_commands_write_one_file(kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = csv.writer
+
+    def second(file: IO[str]) -> object:  # while the first has the file open
+        monkeypatch.setattr(csv, "writer", writer)
+        assert main(["predict", "--ckpt_path=best", "--data.test_size=7"]) == 0
+        assert len(rows(RUN / "predictions.csv")) == 7
+        return writer(file)
+
+    monkeypatch.setattr(csv, "writer", second)
+    kindling("predict", "--ckpt_path=best", "--data.test_size=300")
+    assert len(rows(RUN / "predictions.csv")) == 300
+    assert not list(RUN.rglob("*.part"))
+    Path("usual").touch()
+    assert (RUN / "predictions.csv").stat().st_mode == Path("usual").stat().st_mode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [("test", "--data.test_size=300"), ("test", "--data.test_size=400"), ("test", "--data.test_size=500")],
+        [("export", "--format=weights"), ("export", "--format=pt2"), ("export", "--format=weights")],
+        [("lr_find", "--model=SimpleNet")] * 3,
+    ],
+)
+def test_three_commands_at_once(run: Path, commands: list[tuple[str, ...]]) -> None:
+    which = [] if commands[0][0] == "lr_find" else ["--ckpt_path=best"]
+    three = [processes.start(*command, *which, output=f"output{n}.txt") for n, command in enumerate(commands)]
+    said = processes.finish(*three)
+    assert said == [0, 0, 0], [f.read_text() for f in Path().glob("output*.txt")]
+    assert not [f for f in Path().rglob("*") if ".part" in f.name or f.name.startswith(".lr_find")]
+    if commands[0][0] == "export":
+        card = (RUN / "export/MODEL_CARD.md").read_text()
+        assert all(
+            f"| {f.name} |" in card for f in (RUN / "export").iterdir() if f.name.startswith(("weights", "model"))
+        )
+    elif commands[0][0] == "test":
+        mistakes, projector = pd.read_csv(RUN / "mistakes.csv"), RUN / "projector"
+        assert len(mistakes) < 100
+        lines = [(projector / f"{name}.tsv").read_text().count("\n") for name in ("tensors", "metadata")]
+        assert lines[0] + 1 == lines[1]
