@@ -59,6 +59,21 @@ def test_max_steps_alone_sets_no_limit_of_epochs(kindling: Kindling) -> None:
     assert steps(Path("lightning_logs/version_0"))[-1] == 300
 
 
+def test_options_typed_as_one_count_as_typed(kindling: Kindling, run: Path) -> None:
+    out = kindling("fit", "--model=SimpleNet", "--trainer", "{max_steps: 300, default_root_dir: here}")
+    assert steps(Path("here/lightning_logs/version_0"))[-1] == 300
+    out = kindling("test", "--ckpt_path=best", "--trainer", "default_root_dir: here")
+    assert "Testing here/lightning_logs/version_0" in out
+    out = kindling("fit", "--ckpt_path=last", "--trainer={max_epochs: 11}", "--trainer.max_epochs=12")
+    assert steps(run)[-1] == 300
+    parts = ("--model={class_path: SimpleNet, init_args: {hidden: 8}}", "--model.loss={class_path: NLLLoss}")
+    parts += ("--optimizer={class_path: LBFGS, init_args: {lr: 1e-1, line_search_fn: null}}",)
+    parts += ("--data={class_path: SyntheticTabular, init_args: {samples: [[1, 2.5]]}}",)
+    out = kindling("fit", *parts, "--print_config")
+    for line in ("hidden: 8", "class_path: torch.nn.NLLLoss", "lr: 0.1", "line_search_fn: null", "- 2.5"):
+        assert f" {line}\n" in out
+
+
 def test_validation_now_and_then_or_never(fit: Fit, kindling: Kindling) -> None:
     table = rows(fit("--trainer.check_val_every_n_epoch=2", epochs=5) / "metrics.csv")
     assert [bool(row["val/loss"]) for row in table] == [False, True, False, True, False]
