@@ -1,6 +1,7 @@
 """Options: bad input of the command line, of YAML files and of the environment."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,12 @@ TRAINER = [
     fit("devices below 0", "--trainer.accelerator cpu --trainer.devices -1", "should be an int > 0"),
     fit("devices that are a word", "--trainer.accelerator cpu --trainer.devices abc", "should be an int > 0"),
     fit("no machines", "--trainer.num_nodes 0", "`num_nodes` must be a positive integer"),
+    fit("nothing logged", "--trainer.barebones true", "--trainer.barebones true: no score is logged then"),
+    fit("processes for notebooks", "--trainer.strategy ddp_spawn", "--trainer.strategy ddp_spawn: its processes, made"),
+    fit("likewise", "--trainer.strategy ddp_fork --trainer.devices 2 --trainer.accelerator cpu", "ddp_fork: its proc"),
+    fit("checkpoints written later", "--trainer.plugins+=AsyncCheckpointIO", "AsyncCheckpointIO: a checkpoint has to"),
+    fit("a search for a network without a rate", "--trainer.callbacks+=LearningRateFinder", "--optimizer.lr"),
+    fit("a backbone that isn't there", "--trainer.callbacks+=BackboneFinetuning", "which BackboneFinetuning trains"),
     fit("a callback that doesn't exist", "--trainer.callbacks+=Foo", "should be a class, by its import path"),
     fit(
         "a callback's metric that nobody logs",
@@ -246,6 +253,35 @@ def test_bad_options(kindling: Kindling, case: Case) -> None:
     kindling.answers("Options", case)
 
 
+@pytest.mark.parametrize(
+    ("package", "option", "says"),
+    [
+        ("wandb", "logger WandbLogger", "--trainer.logger WandbLogger: Requirement 'wandb"),
+        ("mlflow", "logger MLFlowLogger", "--trainer.logger MLFlowLogger: Requirement 'mlflow"),
+        ("comet_ml", "logger CometLogger", "--trainer.logger CometLogger: Requirement 'comet"),
+        (
+            "rich",
+            "callbacks+=RichProgressBar",
+            "--trainer.callbacks RichProgressBar: `RichProgressBar` requires `rich`",
+        ),
+        ("rich", "callbacks+=RichModelSummary", "--trainer.callbacks RichModelSummary: `RichModelSummary` requires"),
+        (
+            "psutil",
+            "callbacks+=DeviceStatsMonitor",
+            "`DeviceStatsMonitor` cannot log CPU stats as `psutil` is not inst",
+        ),
+        ("torch_xla", "accelerator tpu", "--trainer.accelerator tpu: Requirement 'torch_xla"),
+        ("torch_xla", "strategy xla", "--trainer.strategy xla: Requirement 'torch_xla"),
+        ("torch_xla", "profiler xla", "--trainer.profiler xla needs torch_xla"),
+        ("transformer_engine", "precision transformer-engine", "--trainer.precision transformer-engine: Requirement"),
+    ],
+)
+def test_a_package_that_is_missing(kindling: Kindling, package: str, option: str, says: str) -> None:
+    if find_spec(package):
+        pytest.skip(f"{package} is installed")
+    kindling.answers("Options", fit(f"no {package}", f"--trainer.{option}", says))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_an_accelerator_that_is_not_there(kindling: Kindling) -> None:
     for devices in ("1", "99"):
@@ -281,6 +317,7 @@ def test_lightnings_own_variables_are_left_alone(kindling: Kindling, monkeypatch
         ("export", "--format jpeg", "--format jpeg: should be 'weights', 'onnx', 'pt2'"),
         ("fit", "--model SimpleNN", "no training run of SimpleNN"),
         ("fit", "--optimizer SGD --trainer.max_epochs 20", "its state is in the checkpoint"),
+        ("fit", "--optimizer.amsgrad true --trainer.max_epochs 20", "--optimizer.amsgrad true: the checkpoint lacks"),
     ],
 )
 def test_bad_options_for_a_checkpoint(kindling: Kindling, run: Path, command: str, option: str, says: str) -> None:

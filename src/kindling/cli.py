@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from kindling import arguments, catalog, runs
+from kindling import arguments, catalog, runs, tracebacks
 from kindling.arguments import Request
 from kindling.data import DATA
 from kindling.errors import KindlingError, RunError, UsageError
@@ -47,7 +47,7 @@ def main(args: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error;
-        130 after Ctrl-C, and 141 where nobody reads on, as in ``list | head -1``.
+        130 after Ctrl-C, and 141 where nobody reads on, as in ``list | head -1``; 1 for what nobody foresaw.
     """
     args = sys.argv[1:] if args is None else args
     if not sys.stderr.isatty():
@@ -66,6 +66,8 @@ def main(args: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        return tracebacks.answer(error)
 
 
 def _run(args: list[str]) -> int:

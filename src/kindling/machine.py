@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
+from kindling import tracebacks
 from kindling.errors import RunError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -29,6 +30,8 @@ def answered() -> Iterator[None]:
     except BrokenPipeError:
         raise  # whoever reads what we print has gone
     except OSError as error:
+        if error.errno not in FULL | CLOSED and tracebacks.of_user(error):
+            raise  # a file that their own code looks for, at a place that the traceback shows
         raise _error(error, _of_files(error)) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _error(error, FULL_MEMORY) from error
