@@ -167,6 +167,11 @@ VALUES = [
     Case("rates the wrong way round", (*SEARCH, "--min_lr", "2"), "has to be above 0 and below the second"),
     Case("too few steps to search", (*SEARCH, "--num_training", "3"), "at least 20 steps are needed"),
     Case("a search in one step", (*SEARCH, "--trainer.fast_dev_run", "true"), "leaves no steps to search"),
+    Case(
+        "a search within a search",
+        (*SEARCH, "--trainer.callbacks+=LearningRateFinder"),
+        "Trainer is already configured",
+    ),
     Case("a search from a checkpoint", (*SEARCH, "--ckpt_path", "best"), "leave out --ckpt_path"),
 ]
 TRAINER = [

@@ -88,6 +88,7 @@ LATE = (  # Lightning says of options when training has begun
     "`val_check_interval`",
     "Early stopping conditioned on",
     "When using the learning rate finder",
+    "Trainer is already configured with a",
     "has no attribute 'backbone'",
 )
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
