@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ NAMES = [
     Case("a class that is no network", ("fit", "--model", "torch.nn.Linear"), "a class made from LightningModule"),
     Case("a pipe for a file", BY_FILE, "is a pipe or a device: name a file", lambda: os.mkfifo("my.yaml")),
     Case("half of a dict", ("fit", "--model", "{class_path:"), "--model is no YAML, line 1"),
+    Case("a network's file", ("fit", "--model", "./my_net.py"), "a class is named by module.Class, not by its file"),
+    fit("likewise, the data's", "--data my_data.py", "--data my_data.py: a class is named by module.Class"),
+    fit("likewise, an optimizer's", "--optimizer lib/x.py", "--optimizer lib/x.py: a class is named by module.Class"),
+    Case(
+        "an option among several that doesn't exist",
+        (*FIT, "--trainer", "{max_epoch: 1}"),
+        "no option --trainer.max_epoch, did you mean max_epochs",
+    ),
     fit("no data", "--data null", "change --data"),
     fit("an optimizer that doesn't exist", "--optimizer Adm", "did you mean Adam or RAdam?"),
     fit("likewise, by its path", "--optimizer torch.optim.Foo", "module 'torch.optim' has no attribute 'Foo'"),
@@ -163,6 +172,11 @@ VALUES = [
     Case("rates the wrong way round", (*SEARCH, "--min_lr", "2"), "has to be above 0 and below the second"),
     Case("too few steps to search", (*SEARCH, "--num_training", "3"), "at least 20 steps are needed"),
     Case("a search in one step", (*SEARCH, "--trainer.fast_dev_run", "true"), "leaves no steps to search"),
+    Case(
+        "a search within a search",
+        (*SEARCH, "--trainer.callbacks+=LearningRateFinder"),
+        "Trainer is already configured",
+    ),
     Case("a search from a checkpoint", (*SEARCH, "--ckpt_path", "best"), "leave out --ckpt_path"),
 ]
 TRAINER = [
@@ -192,6 +206,12 @@ TRAINER = [
     fit("devices below 0", "--trainer.accelerator cpu --trainer.devices -1", "should be an int > 0"),
     fit("devices that are a word", "--trainer.accelerator cpu --trainer.devices abc", "should be an int > 0"),
     fit("no machines", "--trainer.num_nodes 0", "`num_nodes` must be a positive integer"),
+    fit("nothing logged", "--trainer.barebones true", "--trainer.barebones true: no score is logged then"),
+    fit("processes for notebooks", "--trainer.strategy ddp_spawn", "--trainer.strategy ddp_spawn: its processes, made"),
+    fit("likewise", "--trainer.strategy ddp_fork --trainer.devices 2 --trainer.accelerator cpu", "ddp_fork: its proc"),
+    fit("checkpoints written later", "--trainer.plugins+=AsyncCheckpointIO", "AsyncCheckpointIO: a checkpoint has to"),
+    fit("a search for a network without a rate", "--trainer.callbacks+=LearningRateFinder", "--optimizer.lr"),
+    fit("a backbone that isn't there", "--trainer.callbacks+=BackboneFinetuning", "which BackboneFinetuning trains"),
     fit("a callback that doesn't exist", "--trainer.callbacks+=Foo", "should be a class, by its import path"),
     fit(
         "a callback's metric that nobody logs",
@@ -243,6 +263,35 @@ def test_bad_options(kindling: Kindling, case: Case) -> None:
     kindling.answers("Options", case)
 
 
+@pytest.mark.parametrize(
+    ("package", "option", "says"),
+    [
+        ("wandb", "logger WandbLogger", "--trainer.logger WandbLogger: Requirement 'wandb"),
+        ("mlflow", "logger MLFlowLogger", "--trainer.logger MLFlowLogger: Requirement 'mlflow"),
+        ("comet_ml", "logger CometLogger", "--trainer.logger CometLogger: Requirement 'comet"),
+        (
+            "rich",
+            "callbacks+=RichProgressBar",
+            "--trainer.callbacks RichProgressBar: `RichProgressBar` requires `rich`",
+        ),
+        ("rich", "callbacks+=RichModelSummary", "--trainer.callbacks RichModelSummary: `RichModelSummary` requires"),
+        (
+            "psutil",
+            "callbacks+=DeviceStatsMonitor",
+            "`DeviceStatsMonitor` cannot log CPU stats as `psutil` is not inst",
+        ),
+        ("torch_xla", "accelerator tpu", "--trainer.accelerator tpu: Requirement 'torch_xla"),
+        ("torch_xla", "strategy xla", "--trainer.strategy xla: Requirement 'torch_xla"),
+        ("torch_xla", "profiler xla", "--trainer.profiler xla needs torch_xla"),
+        ("transformer_engine", "precision transformer-engine", "--trainer.precision transformer-engine: Requirement"),
+    ],
+)
+def test_a_package_that_is_missing(kindling: Kindling, package: str, option: str, says: str) -> None:
+    if find_spec(package):
+        pytest.skip(f"{package} is installed")
+    kindling.answers("Options", fit(f"no {package}", f"--trainer.{option}", says))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_an_accelerator_that_is_not_there(kindling: Kindling) -> None:
     for devices in ("1", "99"):
@@ -278,6 +327,7 @@ def test_lightnings_own_variables_are_left_alone(kindling: Kindling, monkeypatch
         ("export", "--format jpeg", "--format jpeg: should be 'weights', 'onnx', 'pt2'"),
         ("fit", "--model SimpleNN", "no training run of SimpleNN"),
         ("fit", "--optimizer SGD --trainer.max_epochs 20", "its state is in the checkpoint"),
+        ("fit", "--optimizer.amsgrad true --trainer.max_epochs 20", "--optimizer.amsgrad true: the checkpoint lacks"),
     ],
 )
 def test_bad_options_for_a_checkpoint(kindling: Kindling, run: Path, command: str, option: str, says: str) -> None:

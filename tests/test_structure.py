@@ -5,6 +5,10 @@ from pathlib import Path
 
 from conftest import ROOT
 
+from kindling.data import DATA
+from kindling.models import MODELS
+from kindling.tracebacks import SHARED
+
 SRC = ROOT / "src/kindling"
 FLOORS = [  # top down; files of one floor may import each other
     {"errors", "facts", "catalog", "files", "schema"},
@@ -16,7 +20,7 @@ FLOORS = [  # top down; files of one floor may import each other
     {"exported", "model_card"},
     {"export"},
     {"trainer"},
-    {"arguments", "explain", "layers", "machine", "process"},
+    {"arguments", "explain", "layers", "machine", "process", "tracebacks"},
     {"cli", "commands"},
 ]
 
@@ -53,6 +57,12 @@ def test_networks_know_no_dataset_and_datasets_no_network() -> None:
     for folder, other in (("data", "models"), ("models", "data")):
         for file in (SRC / folder).glob("*.py"):
             assert other not in imported(file), file
+
+
+def test_what_is_neither_a_network_nor_a_dataset_is_known_to_the_last_resort() -> None:
+    modules = {entry.module.rpartition(".")[2] for entry in (*MODELS.values(), *DATA.values())}
+    files = {file.stem for folder in ("models", "data") for file in (SRC / folder).glob("*.py")}
+    assert files - modules == SHARED
 
 
 def test_plots_are_drawn_in_callbacks_alone() -> None:

@@ -59,6 +59,24 @@ def test_max_steps_alone_sets_no_limit_of_epochs(kindling: Kindling) -> None:
     assert steps(Path("lightning_logs/version_0"))[-1] == 300
 
 
+def test_options_typed_as_one_count_as_typed(kindling: Kindling, run: Path) -> None:
+    out = kindling("fit", "--model=SimpleNet", "--trainer", "{max_steps: 300, default_root_dir: here}")
+    assert steps(Path("here/lightning_logs/version_0"))[-1] == 300
+    out = kindling("test", "--ckpt_path=best", "--trainer", "default_root_dir: here")
+    assert "Testing here/lightning_logs/version_0" in out
+    out = kindling("fit", "--ckpt_path=last", "--trainer={max_epochs: 11}", "--trainer.max_epochs=12")
+    assert steps(run)[-1] == 300
+    parts: tuple[str, ...] = (
+        "--model={class_path: SimpleNet, init_args: {hidden: 8}}",
+        "--model.loss={class_path: NLLLoss}",
+    )
+    parts += ("--optimizer={class_path: LBFGS, init_args: {lr: 1e-1, line_search_fn: null}}",)
+    parts += ("--data={class_path: SyntheticTabular, init_args: {samples: [[1, 2.5]]}}",)
+    out = kindling("fit", *parts, "--print_config")
+    for line in ("hidden: 8", "class_path: torch.nn.NLLLoss", "lr: 0.1", "line_search_fn: null", "- 2.5"):
+        assert f" {line}\n" in out
+
+
 def test_validation_now_and_then_or_never(fit: Fit, kindling: Kindling) -> None:
     table = rows(fit("--trainer.check_val_every_n_epoch=2", epochs=5) / "metrics.csv")
     assert [bool(row["val/loss"]) for row in table] == [False, True, False, True, False]
@@ -75,6 +93,47 @@ def test_a_callback_of_lightnings_own(fit: Fit, kindling: Kindling) -> None:
     table = rows(run / "metrics.csv")
     assert len(table) < 10
     assert float(table[-1]["val/loss"]) < 0.1 < float(table[-2]["val/loss"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--trainer.profiler=simple",), "FIT Profiler Report"),
+        (("--trainer.enable_model_summary=true",), "162       Total params"),
+        (("--trainer.callbacks+=Timer", "--trainer.callbacks.duration=00:00:00:00"), "Time limit reached"),
+        (("--trainer.max_time=00:00:00:01", "--trainer.max_epochs=-1"), "Time limit reached"),
+    ],
+)
+def test_what_lightning_logs_of_what_was_asked_for(
+    fit: Fit, kindling: Kindling, options: tuple[str, ...], says: str
+) -> None:
+    fit(*options)
+    assert says in kindling.out
+    assert kindling.err == ""
+
+
+def test_another_progress_bar(fit: Fit, kindling: Kindling) -> None:
+    fit("--trainer.callbacks+=TQDMProgressBar", epochs=3)
+    assert "epoch 3/3  train/loss 0." in kindling.out
+
+
+def test_a_network_whose_backbone_is_trained_later(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("backbone.py").write_text(
+        "from torch import nn, optim\n"
+        "from kindling.models.supervised import SupervisedModule\n"
+        "class Two(SupervisedModule):\n"
+        "    def __init__(self, in_features: int, num_outputs: int) -> None:\n"
+        "        super().__init__()\n"
+        "        self.backbone, self.head = nn.Linear(in_features, 8), nn.Linear(8, num_outputs)\n"
+        "    def forward(self, x):\n"
+        "        return self.head(self.backbone(x).relu())\n"
+        "    def configure_optimizers(self):\n"
+        "        return optim.Adam(self.head.parameters(), lr=0.01)\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    later = ("--trainer.callbacks+=BackboneFinetuning", "--trainer.callbacks.unfreeze_backbone_at_epoch=1")
+    options = ("--model=backbone.Two", "--data=SyntheticTabular", *later, "--trainer.callbacks.verbose=true")
+    assert "Backbone lr: " in kindling("fit", *options, "--trainer.max_epochs=2")
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's advice, which our command line has reasons to leave out

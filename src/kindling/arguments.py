@@ -77,10 +77,7 @@ class Request:
 
     def class_path(self, key: str) -> str | None:
         """Import path of the class chosen for ``model``, ``data``, ..."""
-        chosen = self.value(key)
-        if isinstance(chosen, str) and chosen.startswith("{"):
-            chosen = _load(chosen, f"--{as_typed(key)}")
-        return class_path_in(key, chosen)
+        return class_path_in(key, self.value(key))
 
     def class_name(self, key: str) -> str:
         """Name of the network or dataset that will be used, the network's usual data included; empty if unknown."""
@@ -118,7 +115,7 @@ def parse(args: list[str]) -> Request:
         raise UsageError(f"{command} comes after the command: fit {' '.join(args[:2])} ...")
     if command not in COMMANDS:
         raise UsageError(f"no command {command!r}{nearest(command, COMMANDS) or ': there are ' + ', '.join(COMMANDS)}")
-    options = tuple(_full_name(option) for option in _split(rest))
+    options = tuple(_full_name(single) for option in _split(rest) for single in _apart(option))
     if command == "list" and any(o.key != "help" for o in options):
         raise UsageError("list takes no options")
     files = {f"-c {o.value}": _read_config(o.value) for o in options if o.key == "config" and o.value}
@@ -128,8 +125,6 @@ def parse(args: list[str]) -> Request:
         typed = f"--{as_typed(key)}"
         if not value and key not in ("help", "print_config") and not key.endswith(".help"):
             raise UsageError(f"{typed} needs a value: {typed} VALUE")
-        if value and value.startswith("{") and key in ("trainer", *CLASS_OPTIONS):
-            files[typed] = {key: _load(value, typed)}
     for where, content in files.items():
         for key in _keys(content, where):
             _check_name(key, request, where)
@@ -172,6 +167,24 @@ def class_path_in(key: str, chosen: Any) -> str | None:
     return _full_name(Option(key, path)).value
 
 
+def _apart(option: Option) -> Iterator[Option]:
+    """Each of the options in ``--trainer '{max_steps: 300}'`` as if it were typed by itself."""
+    key = option.key.removeprefix("model.") if option.key == "model.loss" else option.key
+    in_yaml = key in ("trainer", *CLASS_OPTIONS) and option.value and ":" in option.value
+    content = _load(option.value or "", f"--{option.key}") if in_yaml else None
+    if not isinstance(content, dict):
+        yield option
+        return
+    list(_keys({key: content}, f"--{option.key}"))
+    parts = {"init_args": content} if key == "trainer" else content
+    if "class_path" in parts:
+        yield Option(key, str(parts["class_path"]))
+    for part, place in (("init_args", key), ("dict_kwargs", f"{key}.dict_kwargs")):
+        for name, value in parts.get(part, {}).items():
+            text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
+            yield Option(f"{place}.{name}", value if isinstance(value, str) else text.removesuffix("...\n").strip())
+
+
 def _full_name(option: Option) -> Option:
     """The option, a class that was given by its name alone replaced by its import path."""
     key, value = option
@@ -179,7 +192,12 @@ def _full_name(option: Option) -> Option:
         key = key.removeprefix("model.")
         option = Option(key, value)
     kind = key.removesuffix(".help")
-    if kind not in CLASS_OPTIONS or value is None or "." in value or value.startswith("{"):
+    if kind in CLASS_OPTIONS and value and ("/" in value or value.endswith(".py")):
+        raise UsageError(
+            f"--{as_typed(key)} {value}: a class is named by module.Class, not by its file, and the module has to lie "
+            "where Python looks for modules, e.g. in a folder that PYTHONPATH names"
+        )
+    if kind not in CLASS_OPTIONS or value is None or "." in value:
         return option
     if value == "null" and kind != "model":  # there is no training without
         return option

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
+from itertools import takewhile
 from pathlib import Path
 from pickle import UnpicklingError
 from traceback import walk_tb
@@ -213,11 +214,10 @@ def load(
 def from_its_state(error: Exception) -> bool:
     """Whether it came up while Lightning handed out what a checkpoint holds, or where an optimizer then used it."""
     frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    return any(
-        (code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name)
-        or "/torch/optim/" in Path(code.co_filename).as_posix()
-        for code in frames
-    )
+    if any(code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name for code in frames):
+        return True
+    innermost = list(takewhile(lambda code: "lightning" not in code.co_filename, reversed(frames)))  # not in a closure
+    return any("/torch/optim/" in Path(code.co_filename).as_posix() for code in innermost)
 
 
 def restore_data(data: LightningDataModule, content: dict[str, Any]) -> None:

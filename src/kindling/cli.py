@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from kindling import arguments, catalog, process, runs
+from kindling import arguments, catalog, process, runs, tracebacks
 from kindling.arguments import Request
 from kindling.data import DATA
 from kindling.errors import KindlingError, RunError, Stopped, UsageError
@@ -48,7 +48,7 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error;
         130 after Ctrl-C, 143 and 138 after SIGTERM and SIGUSR1, and 141 where nobody reads on, as in
-        ``list | head -1``.
+        ``list | head -1``; 1 for what nobody foresaw.
     """
     args = sys.argv[1:] if args is None else args
     with process.streams() as out:
@@ -85,6 +85,8 @@ def _answered(args: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except Exception as error:
+        return tracebacks.answer(error)
 
 
 def _run(args: list[str]) -> int:

@@ -6,12 +6,15 @@ import gc
 import inspect
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
 import warnings
 from dataclasses import replace
+from enum import Enum
 from functools import partial
+from importlib.util import find_spec
 from os import environ
 from pathlib import Path
 from types import MethodType
@@ -26,6 +29,7 @@ from jsonargparse.typing import PositiveInt, register_type
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import (
     LightningArgumentParser,
     LightningCLI,
@@ -34,12 +38,14 @@ from lightning.pytorch.cli import (
     instantiate_class,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from kindling import allowlist, checkpoints, layers, machine, process, runs
+from kindling import allowlist, checkpoints, layers, machine, process, runs, tracebacks
 from kindling.allowlist import as_typed
 from kindling.arguments import RUNLESS, Request
 from kindling.callbacks.after_epoch import AfterEpoch, short
@@ -69,6 +75,9 @@ from kindling.trainer import Trainer, Unprofiled
 DEFAULT_SEED = 42
 ROOT = "trainer.default_root_dir"
 register_type(Tensor, Tensor.tolist, torch.tensor)  # class weights, typed as a list
+register_type(torch.device)
+# some of Lightning's callbacks have one as default
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 SAVED = (
     "seed_everything",
     "trainer",
@@ -79,7 +88,13 @@ SAVED = (
     "lr_scheduler",
     "checkpoint_every",
 )  # what makes a run what it is
-LATE = ("`val_check_interval`", "Early stopping conditioned on")  # Lightning says of options when training has begun
+LATE = (  # Lightning says of options when training has begun
+    "`val_check_interval`",
+    "Early stopping conditioned on",
+    "When using the learning rate finder",
+    "Trainer is already configured with a",
+    "has no attribute 'backbone'",
+)
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that are made to step with every batch
 
 
@@ -110,14 +125,15 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
         raise Stopped(130 if stop.code else 0, "interrupted" if stop.code else "") from None  # Lightning's for Ctrl-C
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
         raise UsageError(str(error)) from error
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
         if checkpoint and checkpoints.from_its_state(error):
             raise CheckpointError(
                 f"{checkpoint.file} holds a state that does not fit ({error}): take another"
             ) from error
-        if not any(said in str(error) for said in LATE):
+        missing = isinstance(error, ModuleNotFoundError) and not tracebacks.of_user(error)  # which its words name
+        if not (missing or any(said in str(error) for said in LATE)):
             raise
-        raise UsageError(str(error)) from error
+        raise UsageError(explain(str(error))) from error
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()  # gloo's threads, left to the interpreter's end, at times abort it
     return 0
@@ -250,7 +266,12 @@ class KindlingCLI(LightningCLI):
         try:
             self.config_init = self.parser.instantiate(self.config, instantiators=makers)
         except ValueError as error:
-            raise error.__cause__ or error from None  # jsonargparse wraps what the class's own __init__ raised
+            inner = error.__cause__ or error  # jsonargparse wraps what the class's own __init__ raised
+            if type(inner) is not ValueError or tracebacks.of_user(inner):
+                raise inner from inner.__cause__
+            made = re.search(r"class_path '(.+?)'", str(inner))
+            of = [key for key, value in self.options["trainer"].items() if made and made[1] in str(value)]
+            raise UsageError(" ".join([*(f"--trainer.{key}" for key in of), explain(str(inner))])) from error
         self.model = self.config_init[self.request.command]["model"]
         self._bind_optimizer()
         if self.checkpoint:
@@ -337,12 +358,20 @@ class KindlingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         options = self.config[self.request.command]["trainer"]
+        if options["barebones"]:
+            raise UsageError("--trainer.barebones true: no score is logged then, which all that follows needs: drop it")
+        if options["profiler"] == "xla" and find_spec("torch_xla") is None:
+            raise UsageError("--trainer.profiler xla needs torch_xla, which is not installed: choose another")
         self.run = self._run_folder(options)
         callbacks: list[Callback] = [Reseed(), UnderWay()]
+        told: list[Progress] = []
         if self.request.command in RUNLESS:
             kwargs |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         elif options["enable_progress_bar"] is not False:
-            callbacks.append(Progress())
+            told.append(Progress())
+            own = self.config_init[self.request.command]["trainer"]["callbacks"]
+            if not any(isinstance(c, ProgressBar) for c in (own if isinstance(own, list) else [own])):
+                callbacks += told  # else there is another bar, and ours keeps to its line an epoch
         if self.run is not None:
             callbacks += self._run_callbacks(self.run, options)
             if self.request.command == "predict":
@@ -358,15 +387,19 @@ class KindlingCLI(LightningCLI):
         if isinstance(self.datamodule, Recipe) and isinstance(self.model, SupervisedModule):
             self.datamodule.shares_batches, kwargs["use_distributed_sampler"] = True, False
         if self.request.command == "fit":
-            callbacks.insert(0, AfterEpoch(*(c for c in callbacks if isinstance(c, Progress | Record | BestAndLast))))
+            callbacks.insert(0, AfterEpoch(*told, *(c for c in callbacks if isinstance(c, Record | BestAndLast))))
             callbacks.append(Halt())
         self.trainer_defaults["callbacks"] = callbacks
         if options["profiler"] is None:
             kwargs["profiler"] = Unprofiled()
         try:
             trainer = cast(Trainer, super().instantiate_trainer(**kwargs))
-        except (MisconfigurationException, TypeError, ValueError) as error:
-            raise UsageError(f"--trainer: {explain(str(error))}") from error
+            _check_kept(trainer, options["strategy"])
+        except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+            chosen = {key: options[key] for key in ("accelerator", "strategy", "precision")}
+            typed = [f".{key} {value}" for key, value in chosen.items() if value not in (None, "auto")]
+            about = " --trainer".join(typed) if isinstance(error, ModuleNotFoundError) else ""
+            raise UsageError(f"--trainer{about}: {explain(str(error))}") from error
         # Lightning's own answer to SIGTERM has all processes meet, and hangs where one is waiting for another already
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         if launcher := trainer.strategy.launcher:
@@ -568,10 +601,24 @@ class RunLogger(TensorBoardLogger):
         self.experiment.flush()
 
 
+class _Told(logging.Handler):
+    """Prints what was asked for and Lightning only logs: a profile, a summary, why a callback ended the training."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        asked = Path(record.pathname).parent.name in ("callbacks", "profilers", "tuner")
+        # lr_find draws where its search ended
+        if asked and record.levelno == logging.INFO and not record.getMessage().startswith("LR finder stopped early"):
+            print(record.getMessage().strip(), flush=True)
+
+
 def _hush() -> None:
     """Silence what says nothing new: tips, devices found, advice that does not hold for data in memory."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    lightning = logging.getLogger("lightning.pytorch")
+    if not any(isinstance(handler, _Told) for handler in lightning.handlers):
+        for handler in lightning.handlers:
+            handler.setLevel(logging.WARNING)
+        lightning.addHandler(_Told())
     # Lightning 2.6 asks torch 2.15 for it in the old way
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
     # those are for training
@@ -582,6 +629,23 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", r"Skipping learning rate finder since `fast_dev_run` is enabled")
     # a width of 0, which would be trained
     warnings.filterwarnings("error", r"Initializing zero-element tensors")
+
+
+def _check_kept(trainer: Trainer, strategy: object) -> None:
+    """
+    Raises:
+        UsageError: What the training leaves behind would be lost, or not be there when it is needed.
+    """
+    if type(trainer.strategy.launcher) is _MultiProcessingLauncher:
+        raise UsageError(
+            f"--trainer.strategy {strategy}: its processes, made for notebooks, keep to themselves what they find: "
+            "choose ddp"
+        )
+    if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO):
+        raise UsageError(
+            "--trainer.plugins AsyncCheckpointIO: a checkpoint has to be whole before the training goes on, so that a "
+            "run survives whatever ends it: drop it"
+        )
 
 
 def _make(option: str, argument: Any, spec: Any) -> Any:

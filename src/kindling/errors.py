@@ -1,6 +1,7 @@
 """Everything a user can get wrong, as exceptions whose message names the thing, the place and the remedy.
 
-The command line prints the message as one line and exits with code 2. Any other exception is a bug of ours.
+The command line prints the message as one line and exits with code 2. Any other exception is a bug of ours, or of the
+user's own network or data (``tracebacks``).
 """
 
 

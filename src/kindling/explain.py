@@ -11,6 +11,8 @@ from kindling.facts import SIZES
 REMEDIES = {  # for what Lightning leaves at that
     "No supported gpu backend found": "Leave out --trainer.accelerator to use what there is",
     "`Trainer(devices=": "Give a number above 0, or auto",
+    "When using the learning rate finder": "Or let the command lr_find suggest one, and type it as --optimizer.lr",
+    "has no attribute 'backbone'": ", which BackboneFinetuning trains later than the rest: drop that callback",
 }
 
 
@@ -52,7 +54,9 @@ def explain(message: str) -> str:
         wanted.pop("NoneType", None)  # that would be instead of the whole class
     for said, remedy in REMEDIES.items():
         if said in message:
-            return f"{message} {remedy}"
+            return f"{message}{'' if remedy[0] == ',' else ' '}{remedy}"
+    if failed := re.fullmatch(r"Problem with given class_path '(?:\w+\.)*(\w+)':\s+(.+)", message, re.DOTALL):
+        return f"{failed[1]}: {failed[2]}"
     given = re.search(r"(?:Got value|Given value): (.+)", message)
     if key and wanted and given:
         return f"--{key} {given[1]}: should be {' or '.join(wanted).replace('NoneType', 'null')}"

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import _get_default_store
 
+from kindling import tracebacks
 from kindling.errors import KindlingError, RunError, Stopped
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -34,6 +35,8 @@ def answered() -> Iterator[None]:
     except BrokenPipeError:
         raise  # whoever reads what we print has gone
     except OSError as error:
+        if error.errno not in FULL | CLOSED and tracebacks.of_user(error):
+            raise  # a file that their own code looks for, at a place that the traceback shows
         raise _error(error, _of_files(error)) from error
     except UnicodeEncodeError as error:
         what = f"{error.object} can't be written as {error.encoding}: rename it, or set PYTHONUTF8=1"

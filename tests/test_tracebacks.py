@@ -1,0 +1,79 @@
+"""What nobody foresaw is one line, but for an exception of the user's own code, whose traceback is shown."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, RUN, Kindling
+
+FIT = ("fit", "--model=SimpleNet", "--trainer.max_epochs=1")
+BUG = "this is a bug in Kindling or in your code; the traceback is in"
+
+
+@pytest.mark.parametrize(
+    ("place", "command", "kept"),
+    [
+        ("kindling.cli.runs.find", ("test", "--ckpt_path=best"), "elsewhere"),
+        ("kindling.commands.layers.check", FIT, "elsewhere"),
+        ("kindling.callbacks.record.loss_of", FIT, "elsewhere"),  # the run is removed, as nothing was trained
+        ("kindling.commands.short", FIT, "run"),
+        ("kindling.callbacks.results.short", ("test", "--ckpt_path=best"), "run"),
+    ],
+)
+def test_what_nobody_foresaw(
+    kindling: Kindling, monkeypatch: pytest.MonkeyPatch, run: Path, place: str, command: tuple[str, ...], kept: str
+) -> None:
+    Path("elsewhere").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(Path("elsewhere")))
+    monkeypatch.setattr(place, None)
+    kindling(*command, code=1)
+    assert kindling.err.count("\n") == 1
+    words, _, file = kindling.err.strip().partition(f": {BUG} ")
+    assert words == "kindling: error: TypeError: 'NoneType' object is not callable"
+    trained = run.parent / ("version_1" if command == FIT else "version_0")
+    assert Path(file).parent == (trained if kept == "run" else Path.cwd() / "elsewhere")
+    assert "Traceback (most recent call last)" in Path(file).read_text(encoding="utf-8")
+    assert trained.is_dir() == (kept == "run" or command != FIT)
+
+
+def test_a_run_that_can_go_on_says_so(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kindling.callbacks.curves.drawing", None)
+    kindling(*FIT, code=1)
+    assert f"{BUG} {RUN / 'traceback.txt'}; python scripts/main.py fit --ckpt_path last  goes on after" in kindling.err
+
+
+@pytest.mark.parametrize("file", ["mine.py", f"{ROOT}/src/kindling/models/mine.py"])
+@pytest.mark.parametrize("fails", ["__init__", "forward", "module"])
+def test_a_network_of_ones_own_shows_its_traceback(
+    kindling: Kindling, monkeypatch: pytest.MonkeyPatch, file: str, fails: str
+) -> None:
+    source = (
+        "from kindling.models import SimpleNet\n"
+        "class Mine(SimpleNet):\n"
+        "    def __init__(self, in_features: int, num_outputs: int) -> None:\n"
+        "        super().__init__(in_features, 8, num_outputs)\n"
+        f"        if {fails!r} == '__init__': {{}}['mine']\n"
+        "    def forward(self, x):\n"
+        "        return {}['mine']\n"
+        f"if {fails!r} == 'module': {{}}['mine']\n"
+    )
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    # as if it lay in that file
+    Path("mine.py").write_text(f"exec(compile({source!r}, {file!r}, 'exec'))", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    with pytest.raises(KeyError, match="mine"):
+        kindling("fit", "--model=mine.Mine", "--data=SyntheticTabular")
+
+
+def test_data_of_ones_own_shows_its_traceback(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_data.py").write_text(
+        "from kindling.data import SyntheticTabular\n"
+        "class Mine(SyntheticTabular):\n"
+        "    def setup(self, stage: str) -> None:\n"
+        "        open('nowhere.txt')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        kindling("fit", "--model=SimpleNet", "--data=my_data.Mine")
