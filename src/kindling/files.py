@@ -49,6 +49,7 @@ def second_name(file: Path, name: Path) -> None:
             copy.write(original.read())
     else:
         part.replace(name)
+        part.unlink(missing_ok=True)  # still there where both names stood for the same bytes already
 
 
 def sync(path: Path) -> None:
