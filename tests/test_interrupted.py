@@ -184,7 +184,7 @@ def test_a_module_of_its_own_kind_goes_on(kindling: Kindling, signal_at: Callabl
     kindling(*fit)
     assert_same(RUN, RUN.with_name("version_1"))
     trained = rows(RUN / "metrics.csv")[-1]
-    kindling("validate", "--ckpt_path=last")
+    kindling("validate", f"--ckpt_path={RUN}/checkpoints/last.ckpt")
     validated = json.loads((RUN / "validate.json").read_text())
     assert validated["val/acc"] == pytest.approx(float(trained["val/acc"]))
     assert validated["val/acc"] > 0.2  # of ten classes

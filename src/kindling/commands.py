@@ -331,8 +331,7 @@ class KindlingCLI(LightningCLI):
                 suffix = "" if command == "fit" else f".{command}"
                 # the queue holds what is written at the end of an epoch, so that nobody waits for the disk
                 kwargs["logger"] = RunLogger(
-                    *(folder.parent, "", folder.name),
-                    **{"purge_step": purge, "max_queue": 1000, "filename_suffix": suffix},
+                    *(folder.parent, ""), version=folder.name, purge_step=purge, max_queue=1000, filename_suffix=suffix
                 )
         if isinstance(self.datamodule, Recipe) and isinstance(self.model, SupervisedModule):
             self.datamodule.shares_batches, kwargs["use_distributed_sampler"] = True, False
@@ -537,8 +536,8 @@ def _hush() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning 2.6 asks torch 2.15 for it in the old way
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-    # those are for training
-    warnings.filterwarnings("ignore", r".*Please add the following callbacks: \['(BestAndLast|AfterEpoch)'")
+    # callbacks are for training; where one is left out of that, a line says so
+    warnings.filterwarnings("ignore", r".*Please add the following callbacks: ")
     # worker processes would copy what indexing in memory already has
     warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
     # Kindling's optimizer_zero_grad does what the optimizer's own does

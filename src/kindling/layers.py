@@ -187,8 +187,8 @@ def check_averaging(content: Options, options: Options) -> None:
     averages = "StochasticWeightAveraging" in str(options["trainer"]["callbacks"])
     if averages and content.get("callbacks", {}).get("StochasticWeightAveraging", {}).get("scheduler_state"):
         raise UsageError(
-            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't go on with "
-            "it: train anew, or add --trainer.callbacks null"
+            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't go on "
+            "with it: train anew, or add --trainer.callbacks null"
         )
 
 

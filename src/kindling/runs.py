@@ -184,9 +184,7 @@ def going_on(run: Run) -> Checkpoint:
     return Checkpoint(file, run, tuple(others), is_last=True)
 
 
-def find_unfinished(
-    logs: Path, *, model: str | None, program: str, limits: Mapping[str, Any]
-) -> Checkpoint:
+def find_unfinished(logs: Path, *, model: str | None, program: str, limits: Mapping[str, Any]) -> Checkpoint:
     """The last checkpoint of the newest run whose training has not ended, or is to go on beyond its end.
 
     Args:

@@ -38,8 +38,8 @@ class AfterEpoch(Callback):
 
     That is later than ``on_train_epoch_end``: there the network has yet to log what it computes in its own
     ``on_train_epoch_end``, and the learning-rate schedulers have yet to step, so a checkpoint would lack both. It comes
-    first among the Trainer's callbacks: others begin the next epoch then, or at the end of training put averaged weights
-    into the network, which a checkpoint of this epoch must not hold.
+    first among the Trainer's callbacks: others begin the next epoch then, or put averaged weights into the network when
+    training ends, which a checkpoint of this epoch must not hold.
     """
 
     def __init__(self, told: Sequence[Told], batch_told: Sequence[BatchTold]) -> None:

@@ -115,9 +115,13 @@ def _averages(trainer: Trainer) -> list[nn.Module]:
 
 
 def _buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Those that are in no checkpoint."""
-    kept = module.state_dict()
-    return {name: buffer for name, buffer in module.named_buffers() if name not in kept}
+    """Those that are in no checkpoint, as they are not persistent."""
+    return {
+        f"{path}.{name}": buffer
+        for path, part in module.named_modules()
+        for name, buffer in part.named_buffers(recurse=False)
+        if name in part._non_persistent_buffers_set
+    }
 
 
 def _set_buffers(module: nn.Module, buffers: dict[str, Tensor]) -> None:
