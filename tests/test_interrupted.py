@@ -1,9 +1,12 @@
 """Whatever ends a training, ``fit --ckpt_path last`` ends as one that was never stopped, bit for bit."""
 
+import importlib
+import json
 import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +15,8 @@ from pathlib import Path
 import processes
 import pytest
 import torch
-from conftest import RUN, Kindling, equal, rows, weights
+from conftest import RUN, Kindling, rows, weights
+from lightning.pytorch import LightningModule
 from test_fit import scalars
 
 from kindling import exported
@@ -20,8 +24,7 @@ from kindling.callbacks.curves import Curves
 from kindling.callbacks.outcome import Outcome
 from kindling.callbacks.predictions import Predictions
 from kindling.data import SyntheticTabular
-from kindling.models import Net, SimpleNet
-from kindling.models.supervised import SupervisedModule
+from kindling.models import Net, SimpleNet, TripletNet
 from kindling.process import SIGNALS
 
 SEEDS = range(20)
@@ -40,24 +43,38 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
             if tag not in TIMES}  # fmt: skip
 
 
+def same(a: object, b: object) -> bool:
+    """Whether parts of two checkpoints agree to the last bit."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
 def assert_same(broken: Path, unbroken: Path) -> None:
-    for name in ("best", "last"):
-        assert equal(weights(broken / f"checkpoints/{name}.ckpt"), weights(unbroken / f"checkpoints/{name}.ckpt"))
+    names = {f.name for f in (unbroken / "checkpoints").iterdir()}
+    assert {f.name for f in (broken / "checkpoints").iterdir()} == names <= {"best.ckpt", "last.ckpt"}
+    for name in names:
+        a, b = (torch.load(run / "checkpoints" / name, weights_only=True) for run in (broken, unbroken))
+        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+            assert same(a[part], b[part]), f"{part} of {name}"
     tables = [[{k: v for k, v in row.items() if f"run/{k}" not in TIMES} for row in rows(run / "metrics.csv")]
               for run in (broken, unbroken)]  # fmt: skip
     assert tables[0] == tables[1]
     assert curves(broken) == curves(unbroken)
-    assert {f.name for f in (broken / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.fixture
 def signal_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have a signal sent in the middle of an optimizer step, counted from 0."""
 
-    def signal_at(step: int, *numbers: int, model: type[SupervisedModule] = SimpleNet) -> None:
+    def signal_at(step: int, *numbers: int, model: type[LightningModule] = SimpleNet) -> None:
         training_step = model.training_step
 
-        def signalled(self: SupervisedModule, batch: tuple) -> object:
+        def signalled(self: LightningModule, batch: tuple) -> object:
             if self.global_step == step:
                 monkeypatch.setattr(model, "training_step", training_step)
                 for number in numbers:
@@ -221,6 +238,10 @@ def test_what_killed_commands_left_goes_when_the_run_is_trained_on(kindling: Kin
         ("--trainer.val_check_interval=0.3",),
         ("--trainer.check_val_every_n_epoch=2",),
         ("--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1"),
+        ("--trainer.precision=64-true",),
+        ("--trainer.callbacks+=GradientAccumulationScheduler", "--trainer.callbacks.scheduling={0: 1, 1: 3}"),
+        ("--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"),
+        ("--trainer.callbacks+=LearningRateMonitor", "--checkpoint_every=4"),
     ],
 )
 def test_within_an_epoch_whatever_the_options(
@@ -246,6 +267,128 @@ def test_dropout_and_augmentation_go_on(kindling: Kindling, signal_at: Callable[
     kindling("fit", "--ckpt_path=last")
     kindling(*fit)
     assert_same(RUN, RUN.with_name("version_1"))
+
+
+def test_a_module_of_its_own_kind_goes_on(kindling: Kindling, signal_at: Callable[..., None], fashion: Path) -> None:
+    fit = ("fit", "--model=TripletNet", "--model.margin=3", "--data.val_size=50", "--data.batch_size=10",
+           "--trainer.max_epochs=2")  # fmt: skip
+    signal_at(5, signal.SIGTERM, model=TripletNet)
+    kindling(*fit, code=143)
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+    trained = rows(RUN / "metrics.csv")[-1]
+    kindling("validate", f"--ckpt_path={RUN}/checkpoints/last.ckpt")
+    validated = json.loads((RUN / "validate.json").read_text())
+    assert validated["val/acc"] == pytest.approx(float(trained["val/acc"]))
+    assert validated["val/acc"] > 0.2  # of ten classes
+
+
+OWN = """
+import torch
+from torchmetrics import MeanMetric
+from kindling.models import SimpleNet
+
+class Own(SimpleNet):
+    def __init__(self, in_features: int, num_outputs: int):
+        super().__init__(in_features=in_features, num_outputs=num_outputs)
+        self.mean = MeanMetric()
+        self.seen = torch.nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def training_step(self, batch):
+        loss = super().training_step(batch)
+        self.mean(loss)
+        self.log("train/mean", self.mean, on_step=True, on_epoch=True)
+        self.log("train/step", loss)
+        for fx in ("sum", "max"):
+            self.log(f"train/{fx}", loss, on_step=False, on_epoch=True, reduce_fx=fx)
+        return loss
+
+    def on_train_batch_end(self, *_):
+        self.seen += 1
+"""
+
+
+@pytest.mark.parametrize("end", ["asked", "killed"])
+def test_what_a_network_logs_itself_goes_on(
+    kindling: Kindling, signal_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    Path("own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    own = importlib.import_module("own")
+    fit = ("fit", "--model=own.Own", "--data=SyntheticTabular", "--trainer.max_epochs=3", "--checkpoint_every=7")
+    signal_at(36, *[signal.SIGTERM] if end == "asked" else [signal.SIGINT] * 2, model=own.Own)
+    kindling(*fit, code=143 if end == "asked" else 130)
+    next_second()
+    kindling("fit", f"--ckpt_path={RUN}")
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+    assert float(weights(RUN / "checkpoints/last.ckpt")["seen"]) == 75
+    monkeypatch.delitem(sys.modules, "own")
+
+
+EARLY = ("fit", "--model=SimpleNet", "--trainer.max_epochs=9", "--trainer.callbacks+=EarlyStopping",
+         "--trainer.callbacks.monitor=val/loss", "--trainer.callbacks.patience=2",
+         "--trainer.callbacks.min_delta=0.05")  # fmt: skip
+
+
+def test_early_stopping_ends_a_run(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Curves, "on_fit_end", killed)
+        kindling(*EARLY, code=130)  # after its last step
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    kindling(*EARLY)
+    unbroken = RUN.with_name("version_1")
+    assert_same(RUN, unbroken)
+    epochs = len(rows(RUN / "metrics.csv"))
+    assert epochs < 9
+    for which in ("last", "version_1", f"{unbroken}/checkpoints/last.ckpt"):
+        error = kindling.fails("fit", f"--ckpt_path={which}")
+        assert f"was ended by EarlyStopping after {epochs} epochs: to go on, add e.g. --trainer.min_epochs" in error
+    assert "-> lightning_logs/version_2\n" in kindling(*EARLY, "--ckpt_path=auto")  # as after any other finished run
+    kindling("fit", "--ckpt_path=version_1", f"--trainer.min_epochs={epochs + 2}")
+    assert len(rows(unbroken / "metrics.csv")) == epochs + 2
+    kindling("fit", "--ckpt_path=version_0", "--trainer.max_epochs=20")
+    assert len(rows(RUN / "metrics.csv")) > epochs
+
+
+def test_min_epochs_outlast_early_stopping(kindling: Kindling, signal_at: Callable[..., None]) -> None:
+    fit = (*EARLY, "--trainer.min_epochs=8")
+    signal_at(160, signal.SIGTERM)  # when it has asked for the end
+    kindling(*fit, code=143)
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+    assert len(rows(RUN / "metrics.csv")) == 8
+
+
+AVERAGED = ("fit", "--model=SimpleNet", "--trainer.max_epochs=4", "--trainer.callbacks+=StochasticWeightAveraging",
+            "--trainer.callbacks.swa_lrs=0.05", "--trainer.callbacks.swa_epoch_start=3")  # fmt: skip
+
+
+def test_averaged_weights_have_their_own_scores(kindling: Kindling, signal_at: Callable[..., None]) -> None:
+    kindling(*AVERAGED)
+    assert kindling.err == ""
+    signal_at(30, signal.SIGTERM)  # before it has begun
+    kindling(*AVERAGED, code=143)
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    assert_same(RUN.with_name("version_1"), RUN)
+
+    table = rows(RUN / "metrics.csv")
+    assert len(table) == 5  # the averaged weights are validated in an epoch of their own
+    for which, row in (("best", min(table, key=lambda row: float(row["val/loss"]))), ("last", table[-1])):
+        kindling("validate", f"--ckpt_path={RUN}/checkpoints/{which}.ckpt")
+        validated = json.loads((RUN / "validate.json").read_text())
+        assert validated["val/loss"] == pytest.approx(float(row["val/loss"]), rel=1e-6)
+    error = kindling.fails("fit", f"--ckpt_path={RUN}", "--trainer.max_epochs=8")
+    assert "StochasticWeightAveraging has begun in this checkpoint" in error
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +477,7 @@ def test_the_checkpoint_before_stands_in_for_a_damaged_one(
     kindling(*fit, code=143)
     last = RUN / "checkpoints/last.ckpt"
     content = bytearray(last.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(weights(last)["net.1.weight"].numpy().tobytes()) + 2] ^= 1
     if damage == "gone":
         last.unlink()
     else:

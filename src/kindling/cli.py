@@ -130,9 +130,9 @@ def _checkpoint(request: Request, program: str) -> runs.Checkpoint | None:
     logs = Path(str(request.value("trainer.default_root_dir") or "")) / runs.LOGS
     model = (request.class_path("model") or "").rpartition(".")[2] or None
     if resume and wanted in ("last", "auto"):
-        epochs, steps = (request.value(f"trainer.max_{unit}") for unit in ("epochs", "steps"))
+        limits = {name: request.value(f"trainer.{name}") for name in runs.LIMITS}
         try:
-            return runs.find_unfinished(logs, model=model, program=program, max_epochs=epochs, max_steps=steps)
+            return runs.find_unfinished(logs, model=model, program=program, limits=limits)
         except RunError as error:
             if wanted == "last" or error.__cause__:  # a run can't be read, and may well be what is meant
                 raise

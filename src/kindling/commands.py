@@ -58,7 +58,7 @@ from kindling.callbacks.optimizer_options import OptimizerOptions
 from kindling.callbacks.outcome import Outcome
 from kindling.callbacks.predictions import Predictions
 from kindling.callbacks.progress import Progress
-from kindling.callbacks.record import Record
+from kindling.callbacks.record import Record, cut
 from kindling.callbacks.reseed import Reseed
 from kindling.callbacks.results import Results
 from kindling.callbacks.under_way import UnderWay
@@ -75,7 +75,7 @@ from kindling.trainer import Trainer, Unprofiled
 DEFAULT_SEED = 42
 ROOT = "trainer.default_root_dir"
 register_type(Tensor, Tensor.tolist, torch.tensor)  # class weights, typed as a list
-register_type(torch.device)
+register_type(torch.device, str, torch.device)  # of StochasticWeightAveraging
 # some of Lightning's callbacks have one as default
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 SAVED = (
@@ -217,6 +217,7 @@ class KindlingCLI(LightningCLI):
             checkpoints.check_trainable(self.content, self.checkpoint.file)
             layers.check_resumable(restored, self.options, "under_way" in self.content)
             self._check_unfinished(self.checkpoint)
+            layers.check_averaging(self.content, self.options)
         if _is_first_process():
             for line in layers.differences(restored, self.options):
                 print(line)
@@ -241,17 +242,27 @@ class KindlingCLI(LightningCLI):
     def _check_unfinished(self, checkpoint: runs.Checkpoint) -> None:
         """
         Raises:
-            RunError: The limits leave nothing to train, which Lightning would do in silence.
+            RunError: There is nothing left to train, which Lightning would do in silence.
         """
-        for unit, done in (("epochs", self.content["epoch"]), ("steps", self.content["global_step"])):
-            limit = self.options["trainer"][f"max_{unit}"]
+        if self._ended(checkpoint) and checkpoint.is_last and checkpoint.run.previous in checkpoint.others:
+            # killed after its last step: what comes then is done after that step, once more
+            self.content = checkpoints.read(checkpoint.run.previous)
+            self.checkpoint = replace(checkpoint, file=checkpoint.run.previous, others=())
+        if why := self._ended(checkpoint):
+            raise RunError(why)
+
+    def _ended(self, checkpoint: runs.Checkpoint) -> str:
+        """Why there is nothing left to train; empty if there is."""
+        epochs, steps = self.content["epoch"], self.content["global_step"]
+        now, then = self.options["trainer"], self.content.get("config", {}).get("trainer", {})
+        for unit, done in (("epochs", epochs), ("steps", steps)):
+            limit = now[f"max_{unit}"]
             if limit is not None and -1 < limit <= done:
-                if checkpoint.is_last and checkpoint.run.previous in checkpoint.others:
-                    # killed after its last step: what comes then is done after that step, once more
-                    self.content = checkpoints.read(checkpoint.run.previous)
-                    self.checkpoint = replace(checkpoint, file=checkpoint.run.previous, others=())
-                    return
-                raise RunError(runs.FINISHED.format(what=checkpoint.file, done=done, unit=unit, more=2 * done))
+                return runs.FINISHED.format(what=checkpoint.file, done=done, unit=unit, more=2 * done)
+        enough = epochs >= (now["min_epochs"] or 0) and steps >= (now["min_steps"] or 0)
+        unchanged = all(now[limit] == then.get(limit) for limit in runs.LIMITS)
+        stopped = self.content.get("trainer", {}).get("should_stop", False)
+        return runs.stopped(checkpoint.file, now, epochs) if stopped and enough and unchanged else ""
 
     # Building
 
@@ -379,15 +390,15 @@ class KindlingCLI(LightningCLI):
             elif options["logger"] in (None, True):
                 # steps that follow the checkpoint will be done again
                 purge = self.content["global_step"] + 1 if self.resumes else None
-                folder = self.run.folder
+                folder, command = self.run.folder, self.request.command
+                suffix = "" if command == "fit" else f".{command}"
                 # the queue holds what is written at the end of an epoch, so that nobody waits for the disk
                 kwargs["logger"] = RunLogger(
-                    folder.parent, name="", version=folder.name, purge_step=purge, max_queue=1000
+                    *(folder.parent, ""), version=folder.name, purge_step=purge, max_queue=1000, filename_suffix=suffix
                 )
         if isinstance(self.datamodule, Recipe) and isinstance(self.model, SupervisedModule):
             self.datamodule.shares_batches, kwargs["use_distributed_sampler"] = True, False
         if self.request.command == "fit":
-            callbacks.insert(0, AfterEpoch(*told, *(c for c in callbacks if isinstance(c, Record | BestAndLast))))
             callbacks.append(Halt())
         self.trainer_defaults["callbacks"] = callbacks
         if options["profiler"] is None:
@@ -400,6 +411,10 @@ class KindlingCLI(LightningCLI):
             typed = [f".{key} {value}" for key, value in chosen.items() if value not in (None, "auto")]
             about = " --trainer".join(typed) if isinstance(error, ModuleNotFoundError) else ""
             raise UsageError(f"--trainer{about}: {explain(str(error))}") from error
+        if self.request.command == "fit":
+            after_epoch = [*told, *(c for c in callbacks if isinstance(c, Record | BestAndLast))]
+            after_batch = [callback for callback in callbacks if isinstance(callback, BestAndLast | Halt)]
+            trainer.callbacks.insert(0, AfterEpoch(after_epoch, after_batch))  # type: ignore[attr-defined]
         # Lightning's own answer to SIGTERM has all processes meet, and hangs where one is waiting for another already
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         if launcher := trainer.strategy.launcher:
@@ -516,6 +531,8 @@ class KindlingCLI(LightningCLI):
         if self._damaged:
             aside = self._damaged.replace(self._damaged.with_name("damaged.ckpt"))
             self._print(f"{self._damaged} can't be read: set aside as {aside.name}, going on from the one before")
+        if run.previous.is_file() and "events" in self.content:
+            cut(run.folder, self.content["events"])
         header = f"# {self.program} fit -c {run.config_file}  trains the same again\n"
         with whole(run.config_file) as file:
             file.write(header + yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True))
@@ -621,10 +638,12 @@ def _hush() -> None:
         lightning.addHandler(_Told())
     # Lightning 2.6 asks torch 2.15 for it in the old way
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-    # those are for training
-    warnings.filterwarnings("ignore", r".*Please add the following callbacks: \['(BestAndLast|AfterEpoch)'")
+    # callbacks are for training; where one is left out of that, a line says so
+    warnings.filterwarnings("ignore", r".*Please add the following callbacks: ")
     # worker processes would copy what indexing in memory already has
     warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
+    # Kindling's optimizer_zero_grad does what the optimizer's own does
+    warnings.filterwarnings("ignore", r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding")
     # our error says so
     warnings.filterwarnings("ignore", r"Skipping learning rate finder since `fast_dev_run` is enabled")
     # a width of 0, which would be trained

@@ -232,6 +232,22 @@ def check_resumable(restored: Options, options: Options, within_epoch: bool) -> 
                 )
 
 
+def check_averaging(content: Options, options: Options) -> None:
+    """
+    Args:
+        content: Of the checkpoint to train on from.
+
+    Raises:
+        UsageError: It is from within a StochasticWeightAveraging, whose schedule Lightning does not restore.
+    """
+    averages = "StochasticWeightAveraging" in str(options["trainer"]["callbacks"])
+    if averages and content.get("callbacks", {}).get("StochasticWeightAveraging", {}).get("scheduler_state"):
+        raise UsageError(
+            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't go on "
+            "with it: train anew, or add --trainer.callbacks null"
+        )
+
+
 def differences(restored: Options, options: Options) -> list[str]:
     """A line for each option that isn't what the checkpoint's run had."""
     then, now = flat(restored), flat({key: options[key] for key in restored})

@@ -5,7 +5,7 @@ needs torch.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kindling.errors import RunError
 
 LOGS = "lightning_logs"
 FINISHED = "{what} has had its {done} {unit}: to go on, add e.g. --trainer.max_{unit} {more}"
+LIMITS = ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")  # of the Trainer
 
 
 @dataclass(frozen=True)
@@ -202,31 +203,45 @@ def going_on(run: Run) -> Checkpoint:
     return Checkpoint(file, run, tuple(others), is_last=True)
 
 
-def find_unfinished(
-    logs: Path, *, model: str | None, program: str, max_epochs: str | int | None, max_steps: str | int | None
-) -> Checkpoint:
-    """The last checkpoint of the newest run that has epochs or steps to go.
+def find_unfinished(logs: Path, *, model: str | None, program: str, limits: Mapping[str, Any]) -> Checkpoint:
+    """The last checkpoint of the newest run whose training has not ended, or is to go on beyond its end.
 
     Args:
-        max_epochs: How far to train; what the run's own options say if None. ``max_steps`` likewise.
+        limits: How far to train, by the names in ``LIMITS``; what the run's own options say where one is None.
 
     Raises:
         RunError: There is no run with a last checkpoint, or none of them has anything to go.
     """
-    newest = None
+    newest, why = None, ""
     for run in newest_first(logs, model):
         if not run.to_go_on_from:
             continue
-        newest = newest or run
-        options = run.options("trainer")
-        to_go = (_or(max_epochs, options.get("max_epochs")), _or(max_steps, options.get("max_steps")))
-        unfinished = all(limit < 0 or done < limit for done, limit in zip(run.trained(), to_go, strict=True))
-        if unfinished or run.previous.is_file():
+        own = run.options("trainer")
+        epochs, steps = run.trained()
+        to_go = [_or(limits[name], own.get(name)) for name in ("max_epochs", "max_steps")]
+        reached = any(-1 < limit <= done for done, limit in zip((epochs, steps), to_go, strict=True))
+        ended = run.last.is_file() and not run.previous.is_file() and epochs > 0
+        more = any(value is not None and str(value) != str(own.get(name)) for name, value in limits.items())
+        if run.previous.is_file() or not (reached or (ended and not more)):
             return going_on(run)
+        if newest is None:
+            newest = run
+            why = FINISHED.format(what=run, done=epochs, unit="epochs", more=2 * epochs)
+            why = why if reached else stopped(run, own, epochs)
     if newest is None:
         return find("last", logs, resume=True, model=model, program=program)  # says what is missing
-    epochs, _ = newest.trained()
-    raise RunError(FINISHED.format(what=newest, done=epochs, unit="epochs", more=2 * epochs))
+    raise RunError(why)
+
+
+def stopped(what: Path | Run, trainer: Mapping[str, Any], epochs: int) -> str:
+    """What to say of a training that ended before its limits.
+
+    Args:
+        trainer: Its options.
+    """
+    early, timed = "EarlyStopping" in str(trainer.get("callbacks")), trainer.get("max_time")
+    by = " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed)) or "a callback"
+    return f"{what} was ended by {by} after {epochs} epochs: to go on, add e.g. --trainer.min_epochs {2 * epochs}"
 
 
 def _or(typed: str | int | None, own: int | None) -> int:

@@ -1,10 +1,10 @@
-"""The moment at which all about a training epoch is known."""
+"""The moments at which all about a training batch, or epoch, is done."""
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -25,24 +25,41 @@ class Told(Protocol):
         """
 
 
+class BatchTold(Protocol):
+    """A callback that wants to know when Lightning has done with a batch.
+
+    That is later than ``on_train_batch_end``: there the network's own ``on_train_batch_end``, what it logs for the step
+    and a validation are still to come, and a checkpoint would lack them.
+    """
+
+    def after_batch(self, trainer: Trainer) -> None: ...
+
+
 class AfterEpoch(Callback):
     """Tells other callbacks about each training epoch, in their order, when nothing of it is pending.
 
     That is later than ``on_train_epoch_end``: there the network has yet to log what it computes in its own
     ``on_train_epoch_end``, and the learning-rate schedulers have yet to step, so a checkpoint would lack both. It comes
-    before those that it tells among the Trainer's callbacks.
+    first among the Trainer's callbacks: others begin the next epoch then, or put averaged weights into the network when
+    training ends, which a checkpoint of this epoch must not hold.
     """
 
-    def __init__(self, *told: Told) -> None:
-        self.told = told
+    def __init__(self, told: Sequence[Told], batch_told: Sequence[BatchTold]) -> None:
+        self.told, self.batch_told = told, batch_told
         self._row: Row | None = None
         self._validated: dict[str, float] = {}  # what the epoch's last validation logged
         self._samples = 0
         self._start = self._last_batch = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.fit_loop.restarted_mid_epoch:  # the schedulers may want what was validated before
-            trainer.callback_metrics.update({k: torch.tensor(v) for k, v in self._validated.items()})
+        loop = trainer.fit_loop.epoch_loop
+
+        def on_advance_end(data_fetcher: Any) -> None:
+            type(loop).on_advance_end(loop, data_fetcher)
+            for callback in self.batch_told:
+                callback.after_batch(trainer)
+
+        loop.on_advance_end = on_advance_end  # type: ignore[method-assign]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)

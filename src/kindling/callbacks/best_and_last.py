@@ -15,7 +15,8 @@ from kindling.schema import matches
 class BestAndLast(Checkpoint):
     """Keeps ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` where the monitored score was lowest.
 
-    Until the training's end ``previous.ckpt`` is the last one's forerunner, in case that one can't be read.
+    Until the training's end ``previous.ckpt`` is the last one's forerunner, in case that one can't be read. Where it is
+    gone, the training has ended.
 
     Lightning's ``ModelCheckpoint`` saves before the learning-rate schedulers step, takes for "last" the epoch that
     improved last, and stores absolute paths, so that a run folder can't be moved.
@@ -47,13 +48,14 @@ class BestAndLast(Checkpoint):
         if trainer.is_global_zero:
             self.folder.mkdir(exist_ok=True)
         self.saved = trainer.global_step
-        if not (self.folder / "last.ckpt").is_file() and not trainer.fit_loop.restarted_mid_epoch:
+        last, previous = self.folder / "last.ckpt", self.folder / "previous.ckpt"
+        if not last.is_file() and not trainer.fit_loop.restarted_mid_epoch:
             self.save(trainer)  # a training that ends within its first epoch can go on as well
+        if trainer.is_global_zero and last.is_file() and not previous.is_file():
+            second_name(last, previous)  # which says that a training is under way
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if self.every and trainer.global_step - self.saved >= self.every and may_stop(trainer, batch_idx):
+    def after_batch(self, trainer: Trainer) -> None:
+        if self.every and trainer.global_step - self.saved >= self.every and may_stop(trainer):
             self.save(trainer)
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
@@ -89,12 +91,12 @@ class BestAndLast(Checkpoint):
         self.best = best
 
 
-def may_stop(trainer: Trainer, batch_idx: int) -> bool:
+def may_stop(trainer: Trainer) -> bool:
     """Whether a training can go on after this batch from what a checkpoint holds.
 
     It can't where gradients have yet to be added up, and Lightning would leave out a validation that comes next.
     """
-    batches = batch_idx + 1
+    batches = trainer.fit_loop.batch_idx + 1
     every = trainer.val_check_batch or math.inf
     counted = batches if trainer.check_val_every_n_epoch is not None else trainer.fit_loop.total_batch_idx + 1
     stepped = batches % trainer.accumulate_grad_batches == 0

@@ -80,7 +80,9 @@ class Halt(Callback):
             self._said = self._diverged(trainer)
             code = torch.tensor(DIVERGED if self._said else self._told, device=trainer.strategy.root_device)
             self._asked = dist.all_reduce(code, dist.ReduceOp.MAX, async_op=True), code
-        if self._signal and may_stop(trainer, batch_idx):
+
+    def after_batch(self, trainer: Trainer) -> None:
+        if self._signal and may_stop(trainer):
             keeper = BestAndLast.of(trainer)
             if keeper:
                 keeper.save(trainer)

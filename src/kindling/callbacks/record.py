@@ -32,6 +32,7 @@ class Record(Callback):
 
     def __init__(self, folder: Path, every: int, hyperparameters: dict[str, Any]) -> None:
         self.every = every
+        self.folder = folder
         self.table = MetricsTable(folder / "metrics.csv")
         self.hyperparameters = hyperparameters
         self._losses: list[tuple[int, Tensor]] = []
@@ -62,6 +63,7 @@ class Record(Callback):
                 logger.save()
             for board in boards(trainer):
                 sync(max(Path(board.log_dir).glob("events.out.*"), key=lambda file: file.stat().st_mtime))
+            checkpoint["events"] = {file.name: file.stat().st_size for file in self.folder.glob("events.out.*")}
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         self._flush(trainer)
@@ -96,6 +98,15 @@ class Record(Callback):
     def _log(self, trainer: Trainer, scalars: dict[str, float], step: int) -> None:
         for logger in trainer.loggers:
             logger.log_metrics(scalars, step)
+
+
+def cut(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Shorten TensorBoard's files to what they were at a checkpoint: what came since will be done again."""
+    for file in folder.glob("events.out.*"):
+        if file.name in sizes:
+            os.truncate(file, min(file.stat().st_size, sizes[file.name]))
+        elif file.suffix not in (".test", ".validate"):
+            file.unlink()
 
 
 class MetricsTable:

@@ -3,7 +3,6 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,18 +105,14 @@ class RunningScores(Scores):
             loss, score, samples = loss + more, score + first_score(predictions, y) * len(y), samples + len(y)
         return {"loss": float(loss / samples), self.first: float(score / samples)}
 
-    def under_way(self) -> dict[str, Any]:
-        """All that ``go_on`` needs, on the CPU. What is held stays so: sums depend on what is summed up at once."""
-        sums = {name: getattr(self, name).cpu() for name in ("loss", "samples", "score")}
-        return {"sums": sums, "held": [tuple(t.cpu() for t in batch) for batch in self._held]}
+    @property
+    def held(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Batches that are not in the sums yet: those depend, in the last bit, on what is summed up at once."""
+        return self._held
 
-    def go_on(self, state: dict[str, Any]) -> None:
-        """Take over what another one had gathered."""
-        for name, value in state["sums"].items():
-            setattr(self, name, value.to(self.device))
-        loss_outputs_targets = ([t.to(self.device) for t in batch] for batch in state["held"])
-        self._held = [(loss, outputs, targets) for loss, outputs, targets in loss_outputs_targets]
-        self._update_count = 1  # without, torchmetrics warns where all was summed up before
+    @held.setter
+    def held(self, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+        self._held = batches
 
 
 class AllScores(Scores):

@@ -63,14 +63,14 @@ class TripletNet(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor | None:
         x, y = batch
         embedded = self(x)
-        self.sums.index_add_(0, y, embedded.detach())
+        self.sums.index_add_(0, y, embedded.detach().to(self.sums.dtype))  # of mixed precision
         return self._log("train", embedded, y)
 
     def on_train_epoch_start(self) -> None:
         self.sums.zero_()
 
     def on_validation_epoch_start(self) -> None:
-        if not self.trainer.sanity_checking:
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             sums: Any = self.all_gather(self.sums)  # (classes, dimensions), of several processes with one in front
             self.centres.copy_(nn.functional.normalize(sums.reshape(-1, *self.sums.shape).sum(dim=0)))
 
