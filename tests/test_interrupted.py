@@ -321,7 +321,7 @@ def test_what_a_network_logs_itself_goes_on(
     signal_at(36, *[signal.SIGTERM] if end == "asked" else [signal.SIGINT] * 2, model=own.Own)
     kindling(*fit, code=143 if end == "asked" else 130)
     next_second()
-    kindling("fit", f"--ckpt_path={RUN}")
+    kindling("fit", f"--ckpt_path={RUN}", "--model=own.Own")
     kindling(*fit)
     assert_same(RUN, RUN.with_name("version_1"))
     assert float(weights(RUN / "checkpoints/last.ckpt")["seen"]) == 75

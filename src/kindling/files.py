@@ -76,6 +76,7 @@ def tidy(folder: Path, *patterns: str, age: float = 0) -> None:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep the other processes that ask for the same folder waiting, so that files that belong together stay so."""
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks

@@ -220,7 +220,7 @@ def find_unfinished(logs: Path, *, model: str | None, program: str, limits: Mapp
         epochs, steps = run.trained()
         to_go = [_or(limits[name], own.get(name)) for name in ("max_epochs", "max_steps")]
         reached = any(-1 < limit <= done for done, limit in zip((epochs, steps), to_go, strict=True))
-        ended = run.last.is_file() and not run.previous.is_file() and epochs > 0
+        ended = run.last.is_file() and not run.previous.is_file() and bool(_stopped_by(own))
         more = any(value is not None and str(value) != str(own.get(name)) for name, value in limits.items())
         if run.previous.is_file() or not (reached or (ended and not more)):
             return going_on(run)
@@ -239,9 +239,13 @@ def stopped(what: Path | Run, trainer: Mapping[str, Any], epochs: int) -> str:
     Args:
         trainer: Its options.
     """
-    early, timed = "EarlyStopping" in str(trainer.get("callbacks")), trainer.get("max_time")
-    by = " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed)) or "a callback"
+    by = _stopped_by(trainer) or "a callback"
     return f"{what} was ended by {by} after {epochs} epochs: to go on, add e.g. --trainer.min_epochs {2 * epochs}"
+
+
+def _stopped_by(trainer: Mapping[str, Any]) -> str:
+    early, timed = "EarlyStopping" in str(trainer.get("callbacks")), trainer.get("max_time")
+    return " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed))
 
 
 def _or(typed: str | int | None, own: int | None) -> int:
