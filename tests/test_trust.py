@@ -155,6 +155,8 @@ def test_a_class_of_ones_own_is_named_by_its_path_or_by_a_file(kindling: Kindlin
     assert "names theirs.Points for --data" in kindling.fails("test", "--ckpt_path", "best", *own[:2])
     for named in (own, config.split()):
         assert "in the checkpoint's run" not in kindling("test", "--ckpt_path", "best", *named)
+    Path("alias.py").write_text("from theirs import Line, Points\n")
+    kindling("test", "--ckpt_path", "best", "--model", "alias.Line", "--data", "alias.Points")
     Path("called").unlink()
     error = kindling.fails("fit", "--ckpt_path", "last", *own, "--trainer.max_epochs=3")
     assert "names spy.Mine for --trainer.callbacks" in error

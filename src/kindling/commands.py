@@ -130,8 +130,8 @@ def run(request: Request, checkpoint: runs.Checkpoint | None, program: str) -> i
             raise CheckpointError(
                 f"{checkpoint.file} holds a state that does not fit ({error}): take another"
             ) from error
-        missing = isinstance(error, ModuleNotFoundError) and not tracebacks.of_user(error)  # which its words name
-        if not (missing or any(said in str(error) for said in LATE)):
+        foreseen = isinstance(error, ModuleNotFoundError) or any(said in str(error) for said in LATE)
+        if tracebacks.of_user(error) or not foreseen:
             raise
         raise UsageError(explain(str(error))) from error
     if dist.is_available() and dist.is_initialized():
@@ -618,7 +618,7 @@ class RunLogger(TensorBoardLogger):
         self.experiment.flush()
 
 
-class _Told(logging.Handler):
+class _AskedFor(logging.Handler):
     """Prints what was asked for and Lightning only logs: a profile, a summary, why a callback ended the training."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -632,10 +632,8 @@ def _hush() -> None:
     """Silence what says nothing new: tips, devices found, advice that does not hold for data in memory."""
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     lightning = logging.getLogger("lightning.pytorch")
-    if not any(isinstance(handler, _Told) for handler in lightning.handlers):
-        for handler in lightning.handlers:
-            handler.setLevel(logging.WARNING)
-        lightning.addHandler(_Told())
+    lightning.propagate = False
+    lightning.handlers = [_AskedFor(), *filter(None, [logging.lastResort])]  # the second prints warnings
     # Lightning 2.6 asks torch 2.15 for it in the old way
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
     # callbacks are for training; where one is left out of that, a line says so

@@ -64,10 +64,11 @@ def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Opt
         kept["trainer"] = {name: value for name, value in kept["trainer"].items() if name not in typed}
         if "default_root_dir" in kept["trainer"]:  # follows from where the run lies, not from what a checkpoint says
             kept["trainer"]["default_root_dir"] = checkpoint.run.root(kept["trainer"]["default_root_dir"])
+    named = request.named | {_spelled(key, path) for key in CLASS_OPTIONS if (path := request.class_path(key))}
     remedy = "type --{option} {path}"
     if checkpoint.run.config_file.is_file():
         remedy += f", or add -c {checkpoint.run.config_file}"
-    allowlist.check_taken(kept, request.named, checkpoint.file, remedy)
+    allowlist.check_taken(kept, named, checkpoint.file, remedy)
     return kept
 
 
@@ -172,6 +173,11 @@ def check(options: Options, command: str) -> None:
         "limit_val_batches": trainer["limit_val_batches"] == 0,
         "limit_test_batches": trainer["limit_test_batches"] == 0,
     }
+    if command in ("validate", "test", "predict") and off["fast_dev_run"]:
+        instead = f"--trainer.limit_{STAGES[command]}_batches 1"
+        raise UsageError(f"--trainer.fast_dev_run: {command} would show and keep nothing: type {instead} in its place")
+    if "://" in str(trainer["default_root_dir"]):
+        raise UsageError(f"--trainer.default_root_dir {trainer['default_root_dir']}: runs lie in a folder: name one")
     for name, is_off in off.items():
         if options.get("test_after_fit") and is_off:
             raise UsageError(f"--test_after_fit true: --trainer.{name} leaves nothing to test, so drop one of the two")
@@ -188,7 +194,7 @@ def _check_nulls(key: str, spec: Options) -> None:
 def _check_numbers(options: Options, positive: set[str]) -> None:
     for key, value in options.items():
         typed = f"--{as_typed(key)} {value}"
-        if key == "trainer.max_time" and not str(value).strip("0:"):
+        if key == "trainer.max_time" and ("-" in str(value) or not str(value).strip("0:")):
             raise UsageError(f"{typed}: should be above 0, as days:hours:minutes:seconds")
         if isinstance(value, str) or (value == -1 and key in MINUS_1):
             continue
