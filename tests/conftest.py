@@ -20,6 +20,7 @@ import torch
 from errors_page import Case
 from torchvision import datasets
 
+from kindling.callbacks import drawing
 from kindling.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,17 @@ class Kindling:
         errors_page.check(section, case, self.fails(*case.args).removeprefix("kindling: error: ").strip())
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test that is marked ``first_by_default`` the others are slow."""
+    seen = set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("first_by_default") and test in seen:
+            item.add_marker("slow")
+        seen.add(test)
+
+
 def pytest_sessionfinish() -> None:
     if errors_page.WRITE:
         errors_page.write()
@@ -81,6 +93,13 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("no network in tests")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that are not about pictures have blank ones: drawing takes as long as two epochs of SimpleNet."""
+    if not request.node.get_closest_marker("pictures"):
+        monkeypatch.setattr(drawing, "paint", lambda draw: np.zeros((8, 8, 3), np.uint8))
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def export_as(kindling: Kindling, format: str, unit: float = 1) -> None:
     assert out.splitlines()[-1].endswith(f" -> {FOLDER}/MODEL_CARD.md")
 
 
+@pytest.mark.slow
 def test_every_format_answers_as_predict_does_and_the_card_loads_it(
     run: Path, kindling: Kindling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_every_format_answers_as_predict_does_and_the_card_loads_it(
         np.testing.assert_allclose(answer, expected[:1], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
 def test_a_convolution_takes_pixels(
     kindling: Kindling, fashion: Path, format: str, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +161,7 @@ def encoded(cells: list[dict[str, str]], told: dict[str, Any]) -> NDArray[Any]:
 GAUSSIAN = ["--model.loss", "GaussianNLLLoss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "target", "ignored", "options"),
     [
@@ -190,6 +193,7 @@ def test_a_table_with_gaps_and_categories_needs_the_json_beside_it_and_no_more(
     assert [a.shape for a in run_the_cards_examples(monkeypatch)] == [(1, 2)]
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_something_else_is_not_kept(
     run: Path, kindling: Kindling, monkeypatch: pytest.MonkeyPatch
 ) -> None:

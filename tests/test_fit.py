@@ -158,6 +158,7 @@ def test_one_batch_can_be_learnt_by_heart(fit: Fit) -> None:
     assert float(rows(run / "metrics.csv")[-1]["train/loss"]) < 0.05
 
 
+@pytest.mark.slow
 def test_defaults_reach_97_percent_in_the_mean_of_five_seeds(kindling: Kindling) -> None:
     scores = []
     for seed in range(1, 6):

@@ -230,6 +230,7 @@ def test_what_killed_commands_left_goes_when_the_run_is_trained_on(kindling: Kin
     assert all(file.exists() for file in used)
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize(
     "options",
     [
@@ -310,6 +311,7 @@ class Own(SimpleNet):
 """
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("end", ["asked", "killed"])
 def test_what_a_network_logs_itself_goes_on(
     kindling: Kindling, signal_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch, end: str
@@ -468,6 +470,7 @@ def test_kill_while_files_are_written(unbroken: Path, write: int) -> None:
     assert_same(RUN, unbroken)
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_the_checkpoint_before_stands_in_for_a_damaged_one(
     kindling: Kindling, signal_at: Callable[..., None], damage: str

@@ -34,6 +34,7 @@ def scores() -> dict[str, float]:
     return found
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("loss", TASKS["binary"])
 def test_on_two_classes(kindling: Kindling, loss: str) -> None:
     kindling("fit", "--model=SimpleNet", f"--model.loss={loss}", "--trainer.max_epochs=6", "--test_after_fit=true")
@@ -44,6 +45,7 @@ def test_on_two_classes(kindling: Kindling, loss: str) -> None:
     assert scores()["test/auroc"] >= 0.98
 
 
+@pytest.mark.first_by_default
 @pytest.mark.usefixtures("fashion")
 @pytest.mark.parametrize("loss", TASKS["multiclass"])
 def test_on_ten_classes(kindling: Kindling, loss: str) -> None:
@@ -67,6 +69,7 @@ def events() -> Path:
 EVENTS = ("--data=TabularCSV", "--data.path=events.csv", "--data.target=count", "--data.task=regression")
 
 
+@pytest.mark.first_by_default
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("loss", NUMBERS)
 def test_on_a_number(kindling: Kindling, loss: str) -> None:

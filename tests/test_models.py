@@ -97,6 +97,7 @@ def test_simple_nn_and_the_sequential_network_are_the_tutorials() -> None:
     assert [tuple(p.shape) for p in SequentialNN().parameters()] == [(5, 10), (5,), (1, 5), (1,)]
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize(("model", "loss"), [("SimpleNN", "MSELoss"), ("SequentialNN", "BCELoss")])
 def test_the_small_networks_learn_with_one_output(kindling: Kindling, model: str, loss: str) -> None:
     kindling("fit", "--model", model, "--trainer.max_epochs=40", "--seed_everything=1", "--test_after_fit=true")
@@ -104,6 +105,7 @@ def test_the_small_networks_learn_with_one_output(kindling: Kindling, model: str
     assert json.loads((RUN / "test.json").read_text())["test/acc"] > 0.9
 
 
+@pytest.mark.slow
 def test_the_ten_columns_of_the_sequential_network(kindling: Kindling) -> None:
     loaded = datasets.load_diabetes(as_frame=True)
     high = (loaded.target > loaded.target.median()).map({True: "high", False: "low"})

@@ -13,6 +13,7 @@ Fit = Callable[..., Path]
 PICKY = {"SparseAdam", "Muon"}  # test_optimizers_that_... has them
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("name", [name for name in catalog.optimizers() if name not in PICKY])
 def test_an_optimizer_learns(fit: Fit, kindling: Kindling, name: str) -> None:
     steps = {"SGD": 0.1, "ASGD": 0.1, "Adagrad": 0.1, "Adadelta": 1.0, "LBFGS": 1.0, "Rprop": 0.001}
@@ -60,6 +61,7 @@ def test_no_scheduler_is_left_out() -> None:
     assert set(SCHEDULERS) | {"SequentialLR", "ChainedScheduler"} == set(catalog.lr_schedulers())
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_schedulers_pace(fit: Fit, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("ours.py").write_text("def halve(epoch):\n    return 0.5**epoch\ndef half(epoch):\n    return 0.5\n")

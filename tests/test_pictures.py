@@ -23,6 +23,7 @@ from kindling.data.recipe import InMemory, Recipe
 from kindling.facts import Facts
 from kindling.models import SimpleNet
 
+pytestmark = pytest.mark.pictures
 Fit = Callable[..., Path]
 SHARES = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.95, 0.05], [0.3, 0.7]])
 LABELS = torch.tensor([0, 1, 1, 1, 0])

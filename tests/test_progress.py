@@ -6,9 +6,11 @@ import subprocess
 import sys
 import termios
 
+import pytest
 from conftest import ROOT
 
 
+@pytest.mark.slow
 def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     script = str(ROOT / "scripts/main.py")
     options = ["--data.train_size=40000", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]

@@ -30,6 +30,8 @@ def test_all_commands_are_of_a_kind_that_is_tested() -> None:
     assert len(COMMANDS) > 15
 
 
+@pytest.mark.slow
+@pytest.mark.pictures
 def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path) -> None:
     for folder in ("configs", "examples"):
         shutil.copytree(ROOT / folder, folder)
@@ -59,6 +61,7 @@ def test_the_python_example_prints_what_it_should(run: Path, capsys: pytest.Capt
     assert out.startswith("('not popular', 'popular') tensor([[0.")
 
 
+@pytest.mark.slow
 def test_a_network_and_a_dataset_are_one_file_and_one_line_each() -> None:
     shutil.copytree(ROOT / "src", "src")
     files = {Path(m[1]): code for code in CODE if (m := re.match(r"# (src/\S+\.py)\n", code))}
@@ -112,6 +115,7 @@ def test_a_recipe_says_what_it_reaches_how_and_where(recipe: Path) -> None:
         assert re.search(r"\d (s|minutes) on two CPU cores", " ".join(header))
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
 @pytest.mark.usefixtures("fashion")
 def test_a_recipe_trains(kindling: Kindling, recipe: Path) -> None:

@@ -43,6 +43,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return stop_at
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_an_interrupted_run_goes_on_in_its_own_folder(
     fit: Fit, kindling: Kindling, stop_at: Callable[[int], None], schedule: tuple[str, ...]

@@ -184,6 +184,7 @@ def test_python_names_a_checkpoint_that_there_is(trained_once: Path) -> None:
 SPELLINGS = ["SimpleNet", "kindling.models.SimpleNet", "kindling.models.simple_net.SimpleNet"]
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("then", SPELLINGS)
 @pytest.mark.parametrize("now", SPELLINGS)
 def test_a_class_is_the_same_however_it_is_spelled(kindling: Kindling, then: str, now: str) -> None:
