@@ -19,6 +19,7 @@ from lightning.pytorch import __version__ as lightning_version
 from torch import Tensor
 
 from kindling import allowlist, runs
+from kindling.callbacks import under_way
 from kindling.catalog import import_class
 from kindling.errors import CheckpointError, UsageError
 from kindling.facts import Facts
@@ -39,6 +40,9 @@ PARTS: dict[str, Callable[[Any], bool]] = {  # of a checkpoint, for those that a
     "loss": lambda part: isinstance(part, str),
     "loops": lambda part: _is_dict_of(part, dict) and "fit_loop" in part,
     "optimizer_states": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
+    "trainer": lambda part: _is_dict_of(part, object),
+    "under_way": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
+    "events": lambda part: matches(part, dict[str, int]),
     "lr_schedulers": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
 }
 TRAINING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers")
@@ -214,8 +218,10 @@ def load(
 def from_its_state(error: Exception) -> bool:
     """Whether it came up while Lightning handed out what a checkpoint holds, or where an optimizer then used it."""
     frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    if any(code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name for code in frames):
-        return True
+    for code in frames:
+        lightnings = code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name
+        if lightnings or code.co_filename == under_way.__file__:
+            return True
     innermost = list(takewhile(lambda code: "lightning" not in code.co_filename, reversed(frames)))  # not in a closure
     return any("/torch/optim/" in Path(code.co_filename).as_posix() for code in innermost)
 

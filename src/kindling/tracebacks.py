@@ -44,8 +44,11 @@ def of_user(error: BaseException) -> bool:
 
 def _files(error: BaseException | None) -> Iterator[str]:
     """The files that an exception came through, and those before it."""
+    outermost = error
     while error is not None:
-        yield from (frame.filename for frame in traceback.extract_tb(error.__traceback__))
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        if error is outermost or not all(map(_is_users, files)):  # else it was raised before the command was called
+            yield from files
         if isinstance(error, SyntaxError) and error.filename:
             yield error.filename
         yield from re.findall(r'File "(.+?)", line', str(error))  # another process's traceback, in words

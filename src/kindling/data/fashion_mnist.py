@@ -152,7 +152,7 @@ class FashionMNIST(Recipe):
         _, *labels = samples.tensors
         if not labels:
             return {"image": [str(f) for f in self.files]}
-        return {"image": range(len(samples)), "label": [self.facts.class_names[i] for i in labels[0]]}
+        return {"image": range(len(samples)), "label": [self.facts.class_names[i] for i in labels[0].tolist()]}
 
 
 def _matches(archive: Path) -> bool:

@@ -8,6 +8,7 @@ from kindling.errors import DataError
 from kindling.facts import Facts
 
 LOW, HIGH = (1.0, 1.0), (10.0, 5.0)  # price, rating
+MOST = 10**12  # far beyond any memory, and not beyond what torch can count
 MEAN, STD = (5.5, 3.0), (2.5981, 1.1547)  # of these uniform distributions: (low + high) / 2, (high - low) / sqrt(12)
 
 
@@ -45,6 +46,8 @@ class SyntheticTabular(Recipe):
         for option, size in zip(("train_size", "val_size", "test_size"), self.sizes, strict=True):
             if size < 1:
                 raise DataError(f"--data.{option} {size}: at least 1 sample is needed")
+            if size > MOST:
+                raise DataError(f"--data.{option} {size}: at most {MOST:,} samples can be drawn")
         if samples is not None and not samples:
             raise DataError("--data.samples []: holds no product to predict: name some, as in [[7.5, 3.0]]")
         for row in samples or []:
@@ -81,5 +84,5 @@ class SyntheticTabular(Recipe):
         x, *labels = samples.tensors
         columns: dict[str, Sequence[object]] = {"price": x[:, 0].tolist(), "rating": x[:, 1].tolist()}
         if labels:
-            columns["label"] = [self.facts.class_names[i] for i in labels[0]]
+            columns["label"] = [self.facts.class_names[i] for i in labels[0].tolist()]
         return columns
