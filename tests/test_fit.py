@@ -129,6 +129,7 @@ def test_runs_go_where_default_root_dir_says(fit: Fit, kindling: Kindling) -> No
     assert ("else where" / RUN / "test.json").is_file()
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize(
     ("options", "learning_rates"),
     [

@@ -86,6 +86,7 @@ def signal_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return signal_at
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize(  # in the first epoch, in another, in the last step of one
     ("number", "step"), [(signal.SIGINT, 3), (signal.SIGTERM, 60), (signal.SIGUSR1, 49)]
 )

@@ -172,6 +172,7 @@ def test_a_test_of_images_shows_the_worst_and_projects_all(kindling: Kindling, f
     assert config.count("tensor_path") == 1
 
 
+@pytest.mark.slow
 def test_pictures_of_many_classes_are_as_large_as_those_of_forty(kindling: Kindling) -> None:
     Path("table.csv").write_text("a,b,y\n" + "".join(f"{n % 100},{n % 7},class {n % 100}\n" for n in range(400)))
     table = ("--data=TabularCSV", "--data.path=table.csv", "--data.target=y", "--data.batch_size=256")

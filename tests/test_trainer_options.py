@@ -39,6 +39,7 @@ def test_flags_of_the_trainer(fit: Fit, kindling: Kindling, options: tuple[str, 
     assert kindling.err == ""
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("in_a_file", [False, True])
 def test_1_is_one_batch_and_1_point_0_all_of_them(fit: Fit, kindling: Kindling, in_a_file: bool) -> None:
     def limit(stage: str, value: str) -> tuple[str, ...]:
@@ -147,6 +148,7 @@ def test_the_networks_and_the_data_serve_a_plain_trainer() -> None:
     assert model.class_names == ("not popular", "popular")
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
 def test_a_number_in_any_precision(kindling: Kindling, precision: str) -> None:
     Path("t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 7},{300 + 20 * n}.5\n" for n in range(120)))

@@ -110,7 +110,12 @@ def test_fit_takes_no_parts_of_the_trainer_from_a_checkpoint(
     change(trained_once, {}, **trainer)
     assert says in kindling.fails("fit", "--ckpt_path", str(STRANGER), "--trainer.max_epochs=11")
     assert nothing_happened()
-    assert kindling("test", "--ckpt_path", str(STRANGER))  # which takes nothing of the trainer
+
+
+def test_test_takes_nothing_of_the_trainer(kindling: Kindling, trained_once: Path) -> None:
+    change(trained_once, {}, callbacks=[cls("spy.Mine")], profiler="spy.Mine")
+    kindling("test", "--ckpt_path", str(STRANGER))
+    assert nothing_happened()
 
 
 def test_fit_takes_no_scheduler_that_calls(kindling: Kindling, trained_once: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any, TextIO
 
 from kindling.errors import Stopped
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # a polite kill, and what SLURM can be told to send some time before its own
+# a polite kill, and what SLURM can be told to send some time before its own; Windows has no second
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 ENDED_TOO: list[Callable[[], object]] = []  # what a signal calls first, to end other processes
 
 
