@@ -360,6 +360,7 @@ def test_early_stopping_ends_a_run(kindling: Kindling, monkeypatch: pytest.Monke
     assert len(rows(RUN / "metrics.csv")) > epochs
 
 
+@pytest.mark.slow
 def test_min_epochs_outlast_early_stopping(kindling: Kindling, signal_at: Callable[..., None]) -> None:
     fit = (*EARLY, "--trainer.min_epochs=8")
     signal_at(160, signal.SIGTERM)  # when it has asked for the end
@@ -375,6 +376,7 @@ AVERAGED = ("fit", "--model=SimpleNet", "--trainer.max_epochs=4", "--trainer.cal
             "--trainer.callbacks.swa_lrs=0.05", "--trainer.callbacks.swa_epoch_start=3")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_averaged_weights_have_their_own_scores(kindling: Kindling, signal_at: Callable[..., None]) -> None:
     kindling(*AVERAGED)
     assert kindling.err == ""

@@ -22,6 +22,7 @@ def newest(name: str) -> Path:
     return max(Path().rglob(name), key=lambda file: file.stat().st_mtime_ns)
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
