@@ -112,6 +112,14 @@ def test_fit_takes_no_parts_of_the_trainer_from_a_checkpoint(
     assert nothing_happened()
 
 
+def test_a_class_that_is_named_brings_no_other_with_it(kindling: Kindling, trained_once: Path) -> None:
+    hidden = cls("theirs.Line", slope=TOUCH)
+    change(trained_once, {"model": cls("kindling.models.simple_net.SimpleNet", hidden=hidden)})
+    error = kindling.fails("test", "--ckpt_path", str(STRANGER), "--trainer.model_registry=theirs.Line")
+    assert "names os.system for --model.hidden" in error
+    assert nothing_happened()
+
+
 def test_test_takes_nothing_of_the_trainer(kindling: Kindling, trained_once: Path) -> None:
     change(trained_once, {}, callbacks=[cls("spy.Mine")], profiler="spy.Mine")
     kindling("test", "--ckpt_path", str(STRANGER))

@@ -183,9 +183,10 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def _nested_classes(value: Any) -> Iterator[Any]:
+    """Also those in the arguments of another: who names the outer one has not named what is in it."""
     if isinstance(value, dict) and "class_path" in value:
         yield value["class_path"]
-    elif isinstance(value, dict | list | tuple):
+    if isinstance(value, dict | list | tuple):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _nested_classes(part)
 

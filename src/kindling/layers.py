@@ -98,7 +98,7 @@ def _as_config(options: Options) -> str:
 
 def _spelled(key: str, path: str) -> str:
     """The one spelling of a class's path, by which the parser too takes it for the same class."""
-    return path if path == "null" or path.startswith("{") else allowlist.canonical_of(key, path)
+    return path if path == "null" else allowlist.canonical_of(key, path)
 
 
 def spelled(config: Options) -> Options:
