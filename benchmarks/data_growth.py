@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from benchmarks import plain
 from benchmarks.measure import Result, check_same_loss, kindling, present, seconds_of_epochs, timed, workplace
 from benchmarks.training_speed import CONVOLVED
+from kindling.data.base import DataModule
 from kindling.data.fashion_mnist import FashionMNIST
-from kindling.data.recipe import Recipe
 from kindling.data.synthetic_tabular import SyntheticTabular
 
 ROWS = (10**3, 10**5, 10**7)
@@ -34,7 +34,7 @@ def measure(
         kindling("fit", "--model", "SimpleNet", "--trainer.max_epochs", "1")  # imports
         for size in rows:
             batch = max(32, size // 1000)
-            data: Recipe = SyntheticTabular(train_size=size, batch_size=batch)
+            data: DataModule = SyntheticTabular(train_size=size, batch_size=batch)
             options = ["--model", "SimpleNet", "--data.train_size", str(size), "--data.batch_size", str(batch)]
             options += ["--data.standardize", "false"]
             results.append(compare(plain.simple_net, data, lambda x: x, options, rows_steps, repeats))
@@ -48,7 +48,7 @@ def measure(
 
 def compare(
     network: Callable[[], nn.Module],
-    data: Recipe,
+    data: DataModule,
     prepare: Callable[[Tensor], Tensor],
     options: list[str],
     steps: int,

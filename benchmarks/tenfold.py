@@ -1,5 +1,5 @@
 from kindling.data.fashion_mnist import FashionMNIST
-from kindling.data.recipe import InMemory
+from kindling.data.loading import InMemory
 
 
 class Tenfold(FashionMNIST):

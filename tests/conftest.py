@@ -20,8 +20,8 @@ import torch
 from errors_page import Case
 from torchvision import datasets
 
-from kindling.callbacks import drawing
 from kindling.cli import main
+from kindling.pictures import drawing
 
 ROOT = Path(__file__).parents[1]
 RUN = Path("lightning_logs/version_0")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from kindling import export
 from kindling.data import FashionMNIST
+from kindling.export import write as export
 from kindling.models import SimpleNet
 
 FOLDER = RUN / "export"

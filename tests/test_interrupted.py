@@ -19,13 +19,13 @@ from conftest import RUN, Kindling, rows, weights
 from lightning.pytorch import LightningModule
 from test_fit import scalars
 
-from kindling import exported
-from kindling.callbacks.curves import Curves
-from kindling.callbacks.outcome import Outcome
-from kindling.callbacks.predictions import Predictions
+from kindling.callbacks.report.curves import Curves
+from kindling.callbacks.report.predictions import PredictionWriter
+from kindling.callbacks.report.test_report import TestReport
+from kindling.cli.process import SIGNALS
 from kindling.data import SyntheticTabular
+from kindling.export import read_back
 from kindling.models import Net, SimpleNet, TripletNet
-from kindling.process import SIGNALS
 
 SEEDS = range(20)
 TIMES = ("run/epoch_time", "run/samples_per_second")  # all else has to be the same
@@ -165,7 +165,7 @@ def files() -> set[Path]:
         (("test", "--ckpt_path=best"), SyntheticTabular, "setup"),
         (("predict", "--ckpt_path=best"), SimpleNet, "__init__"),
         (("export", "--ckpt_path=best"), SyntheticTabular, "setup"),
-        (("export", "--ckpt_path=best"), exported, "answers"),
+        (("export", "--ckpt_path=best"), read_back, "answers"),
         (("export", "--ckpt_path=best", "--format=pt2"), torch.export, "export"),
         (("lr_find", "--model=SimpleNet"), SimpleNet, "training_step"),
         (("fit", "--model=SimpleNet"), SimpleNet, "__init__"),
@@ -191,13 +191,13 @@ def test_sigterm_where_it_becomes_another_error(kindling: Kindling, run: Path, m
         raise ValueError("a hook that was not asked to run now")
 
     told(monkeypatch, SimpleNet, "predict_step", signal.SIGUSR1)
-    monkeypatch.setattr(Predictions, "on_exception", lambda *args: broken(*args[:2]))
+    monkeypatch.setattr(PredictionWriter, "on_exception", lambda *args: broken(*args[:2]))
     kindling("predict", "--ckpt_path=best", code=138)
     assert kindling.err == "kindling: stopped by SIGUSR1\n"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("owner", [Curves, Outcome])
+@pytest.mark.parametrize("owner", [Curves, TestReport])
 def test_sigterm_at_the_end_of_fit_costs_its_end_alone(
     kindling: Kindling, monkeypatch: pytest.MonkeyPatch, owner: type
 ) -> None:
@@ -205,7 +205,7 @@ def test_sigterm_at_the_end_of_fit_costs_its_end_alone(
     with monkeypatch.context() as patch:
         told(patch, owner, name)
         kindling("fit", "--model=SimpleNet", "--trainer.max_epochs=2", "--test_after_fit=true", code=143)
-    assert (RUN / "curves.png").is_file() == (owner is Outcome)
+    assert (RUN / "curves.png").is_file() == (owner is TestReport)
     assert not (RUN / "confusion.png").exists()
     next_second()
     kindling("fit", "--ckpt_path=auto", "--model=SimpleNet", "--test_after_fit=true")

@@ -15,7 +15,7 @@ import kindling as package
 from kindling.errors import UsageError
 from kindling.facts import Facts
 from kindling.models import SimpleNet
-from kindling.models.objectives import LOSSES, Objective
+from kindling.tasks.losses import LOSSES, Objective
 
 TASKS = {task: [name for name, forms in LOSSES.items() if task in forms] for task in ("binary", "multiclass")}
 NUMBERS = [name for name, forms in LOSSES.items() if "regression" in forms]

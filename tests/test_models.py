@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.models import MODELS, Net, NeuralNetwork, SequentialNN, SimpleNet, SimpleNN, WideResNet, triplet_net
-from kindling.models.scores import AllScores
+from kindling.tasks.scores import AllScores
 
 
 def test_simple_net_is_the_tutorials() -> None:

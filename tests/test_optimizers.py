@@ -7,14 +7,14 @@ import pytest
 import yaml
 from conftest import RUN, Kindling, rows
 
-from kindling import catalog
+from kindling import registry
 
 Fit = Callable[..., Path]
 PICKY = {"SparseAdam", "Muon"}  # test_optimizers_that_... has them
 
 
 @pytest.mark.first_by_default
-@pytest.mark.parametrize("name", [name for name in catalog.optimizers() if name not in PICKY])
+@pytest.mark.parametrize("name", [name for name in registry.optimizers() if name not in PICKY])
 def test_an_optimizer_learns(fit: Fit, kindling: Kindling, name: str) -> None:
     steps = {"SGD": 0.1, "ASGD": 0.1, "Adagrad": 0.1, "Adadelta": 1.0, "LBFGS": 1.0, "Rprop": 0.001}
     run = fit("--optimizer", name, "--optimizer.lr", str(steps.get(name, 0.01)), epochs=4)
@@ -27,9 +27,9 @@ def test_an_optimizer_learns(fit: Fit, kindling: Kindling, name: str) -> None:
 
 def test_the_catalogue_is_torchs() -> None:
     assert {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "ASGD", "LBFGS"} <= {
-        *catalog.optimizers()
+        *registry.optimizers()
     }
-    assert {"SparseAdam", "Adafactor", "Muon"} <= {*catalog.optimizers()}
+    assert {"SparseAdam", "Adafactor", "Muon"} <= {*registry.optimizers()}
 
 
 def test_optimizers_that_not_every_network_is_for(kindling: Kindling) -> None:
@@ -58,7 +58,7 @@ SCHEDULERS = {
 
 
 def test_no_scheduler_is_left_out() -> None:
-    assert set(SCHEDULERS) | {"SequentialLR", "ChainedScheduler"} == set(catalog.lr_schedulers())
+    assert set(SCHEDULERS) | {"SequentialLR", "ChainedScheduler"} == set(registry.lr_schedulers())
 
 
 @pytest.mark.first_by_default

@@ -15,13 +15,15 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from kindling.callbacks import curves, drawing, outcome
-from kindling.callbacks.findings import Findings, calibration, confusion, in_order, mistakes
-from kindling.callbacks.outcome import Outcome
-from kindling.callbacks.projector import LastFeatures, sprite
-from kindling.data.recipe import InMemory, Recipe
+from kindling.callbacks.report import test_report as outcome
+from kindling.callbacks.report.projector import LastFeatures, sprite
+from kindling.callbacks.report.test_report import TestReport
+from kindling.data.base import DataModule
+from kindling.data.loading import InMemory
 from kindling.facts import Facts
 from kindling.models import SimpleNet
+from kindling.pictures import curves, drawing
+from kindling.pictures.analysis import TestResult, calibration, confusion, in_order, mistakes
 
 pytestmark = pytest.mark.pictures
 Fit = Callable[..., Path]
@@ -73,11 +75,11 @@ def test_calibration_is_as_by_hand() -> None:
 
 
 def test_titles_tell_the_figures() -> None:
-    tested = Findings(SHARES, LABELS, torch.empty(0, 0), torch.empty(0))
+    tested = TestResult(SHARES, LABELS, torch.empty(0, 0), torch.empty(0))
     drawn = outcome._of_classes(tested, Facts(in_features=2, class_names=("a", "b")), "A net")
     titles = {name: draw().get_suptitle() for name, draw in drawn.items() if draw}
     assert titles == {"confusion": "A net: accuracy 0.4000", "reliability": "A net: expected calibration error 0.5100"}
-    many = Findings(torch.eye(50), torch.arange(50), torch.empty(0, 0), torch.empty(0))
+    many = TestResult(torch.eye(50), torch.arange(50), torch.empty(0, 0), torch.empty(0))
     drawn = outcome._of_classes(many, Facts(in_features=2, class_names=("a",) * 50), "A net")
     assert drawn["confusion"] is not None
     assert drawn["confusion"]().get_suptitle() == "A net: accuracy 1.0000; the 40 most confused of 50 classes"
@@ -209,7 +211,7 @@ def test_a_number_is_shown_against_the_true_one(kindling: Kindling) -> None:
     assert events(RUN).Images("test/predicted")
 
 
-class Few(Recipe):
+class Few(DataModule):
     """Three samples of two features, one of which has a gap."""
 
     def __init__(self, classes: tuple[str, ...], y: Tensor) -> None:
@@ -241,7 +243,7 @@ def test_odd_cases_are_drawn_or_left_out(tmp_path: Path, outputs: int, weight: f
             warnings.filterwarnings("ignore", f".*{message}")
         Trainer(
             logger=False,
-            callbacks=[Outcome(tmp_path / "run")],
+            callbacks=[TestReport(tmp_path / "run")],
             accelerator="cpu",
             enable_progress_bar=False,
             enable_checkpointing=False,

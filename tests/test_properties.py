@@ -13,10 +13,10 @@ from conftest import Kindling
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kindling import checkpoints
 from kindling.data import TabularCSV
 from kindling.data.tabular_csv import TableRows
 from kindling.errors import KindlingError
+from kindling.runs import checkpoints
 
 pytestmark = pytest.mark.slow
 ALIKE = settings(  # the same cases in every run, so that a failure is a change's

@@ -96,10 +96,15 @@ def test_a_network_and_a_dataset_are_one_file_and_one_line_each() -> None:
     assert (RUN.with_name("version_1") / "predictions.csv").read_text().startswith("x,y,prediction,p(outside)")
 
 
-def test_the_map_names_every_file() -> None:
+def test_the_map_names_every_room_and_each_file_says_what_is_in_it() -> None:
     described = README.partition("## Map")[2]
+    for part in (ROOT / "src/kindling").iterdir():
+        if part.suffix == ".py" and part.name != "__init__.py":
+            assert f"{part.name}`" in described, part
+        elif part.is_dir() and part.name != "__pycache__":
+            assert f"`src/kindling/{part.name}/`" in described, part
     for file in (ROOT / "src/kindling").rglob("*.py"):
-        assert file.name == "__init__.py" or file.name in described, file
+        assert file.read_text(encoding="utf-8").startswith(('"""', "import", "from")), file
 
 
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule
 from test_interrupted import assert_same, next_second
 
 import kindling.models
-from kindling.callbacks.curves import Curves
+from kindling.callbacks.report.curves import Curves
 from kindling.cli import main
 
 SEEDS = range(40)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from conftest import Kindling
 
-from kindling import runs
+from kindling.runs import folder as runs
 
 
 def test_runs_that_start_at_once_get_a_folder_each() -> None:

@@ -20,7 +20,7 @@ from test_interrupted import assert_same, next_second
 from torch.utils.data import BatchSampler
 
 from kindling.data import SyntheticTabular
-from kindling.data.recipe import EpochShuffle, Shares
+from kindling.data.loading import EpochShuffle, Shares
 from kindling.errors import DataError
 from kindling.models import SimpleNet
 

@@ -14,7 +14,7 @@ from conftest import ROOT
 from torch import Tensor
 
 from kindling.data import TabularCSV
-from kindling.data.split import split_rows
+from kindling.data.table.split import split_rows
 from kindling.data.tabular_csv import TableRows
 from kindling.errors import DataError, KindlingError, UsageError
 

@@ -14,11 +14,15 @@ BUG = "this is a bug in Kindling or in your code; the traceback is in"
 @pytest.mark.parametrize(
     ("place", "command", "kept"),
     [
-        ("kindling.cli.runs.find", ("test", "--ckpt_path=best"), "elsewhere"),
-        ("kindling.commands.layers.check", FIT, "elsewhere"),
-        ("kindling.callbacks.record.loss_of", FIT, "elsewhere"),  # the run is removed, as nothing was trained
-        ("kindling.commands.short", FIT, "run"),
-        ("kindling.callbacks.results.short", ("test", "--ckpt_path=best"), "run"),
+        ("kindling.cli.entry.find.find", ("test", "--ckpt_path=best"), "elsewhere"),
+        ("kindling.cli.commands.layers.check", FIT, "elsewhere"),
+        (
+            "kindling.callbacks.report.metrics_writer.loss_of",
+            FIT,
+            "elsewhere",
+        ),  # the run is removed, as nothing was trained
+        ("kindling.cli.commands.short", FIT, "run"),
+        ("kindling.callbacks.report.score_files.short", ("test", "--ckpt_path=best"), "run"),
     ],
 )
 def test_what_nobody_foresaw(
@@ -38,7 +42,7 @@ def test_what_nobody_foresaw(
 
 
 def test_a_run_that_can_go_on_says_so(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kindling.callbacks.curves.drawing", None)
+    monkeypatch.setattr("kindling.callbacks.report.curves.publish", None)
     kindling(*FIT, code=1)
     assert f"{BUG} {RUN / 'traceback.txt'}; python scripts/main.py fit --ckpt_path last  goes on after" in kindling.err
 

@@ -122,7 +122,7 @@ def test_another_progress_bar(fit: Fit, kindling: Kindling) -> None:
 def test_a_network_whose_backbone_is_trained_later(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("backbone.py").write_text(
         "from torch import nn, optim\n"
-        "from kindling.models.supervised import SupervisedModule\n"
+        "from kindling.models.base import SupervisedModule\n"
         "class Two(SupervisedModule):\n"
         "    def __init__(self, in_features: int, num_outputs: int) -> None:\n"
         "        super().__init__()\n"

@@ -247,7 +247,7 @@ def test_the_same_command_goes_on_after_a_requeue(kindling: Kindling) -> None:
 
 def test_what_is_tested_is_what_was_announced(kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training under way may put another checkpoint in the place of the one that was read."""
-    from kindling.commands import KindlingCLI
+    from kindling.cli.commands import KindlingCLI
 
     instantiate: Callable[..., None] = KindlingCLI.instantiate_classes
 

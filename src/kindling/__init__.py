@@ -11,7 +11,7 @@ __all__ = ["load"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # on first use: it needs torch, and naming the package should not
-        from kindling.checkpoints import load
+        from kindling.training.load import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kindling.catalog import Entry, load
+from kindling.registry import Entry, load
 
 DATA = {
     "SyntheticTabular": Entry("kindling.data.synthetic_tabular"),

@@ -14,7 +14,8 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from kindling.data import augment
-from kindling.data.recipe import InMemory, Recipe, say
+from kindling.data.base import DataModule, say
+from kindling.data.loading import InMemory
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 
@@ -25,7 +26,7 @@ FORMATS = "PNG, JPEG, WebP or BMP"
 ANEW = "delete it, so that its archive is unpacked, or downloaded, anew"
 
 
-class FashionMNIST(Recipe):
+class FashionMNIST(DataModule):
     """Zalando's 70,000 pictures of clothes, 28x28 grey, 10 classes.
 
     Downloaded on first use. The official 10,000 test images are the test set, whole.

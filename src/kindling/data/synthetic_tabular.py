@@ -3,7 +3,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kindling.data.recipe import LARGEST, InMemory, Recipe
+from kindling.data.base import LARGEST, DataModule
+from kindling.data.loading import InMemory
 from kindling.errors import DataError
 from kindling.facts import Facts
 
@@ -12,7 +13,7 @@ MOST = 10**12  # far beyond any memory, and not beyond what torch can count
 MEAN, STD = (5.5, 3.0), (2.5981, 1.1547)  # of these uniform distributions: (low + high) / 2, (high - low) / sqrt(12)
 
 
-class SyntheticTabular(Recipe):
+class SyntheticTabular(DataModule):
     """Made-up products: popular where price + rating > 10.
 
     Price is uniform in 1 to 10, rating uniform in 1 to 5. The three sets are drawn one after the other from one stream

@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kindling.catalog import nearest
-from kindling.data.recipe import LARGEST, InMemory, Recipe, say
-from kindling.data.split import split_rows
-from kindling.data.table_file import (
+from kindling.data.base import LARGEST, DataModule, say
+from kindling.data.loading import InMemory
+from kindling.data.table.file import (
     Kind,
     NotANumberError,
     Place,
@@ -22,8 +21,10 @@ from kindling.data.table_file import (
     numbers,
     open_table,
 )
+from kindling.data.table.split import split_rows
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
+from kindling.registry import nearest
 from kindling.schema import matches
 
 Gaps = Literal["mean", "median", "drop"]
@@ -52,7 +53,7 @@ class TableRows(InMemory):
         self.table, self.rows = table, rows  # places in the file, counted from 0, ascending
 
 
-class TabularCSV(Recipe):
+class TabularCSV(DataModule):
     """A table of one's own: numbers, categories and gaps, to predict one of its columns.
 
     Numbers are standardised, a gap among them filled; a category becomes one column of 0 and 1 for each of its values

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kindling.catalog import Entry, load
+from kindling.registry import Entry, load
 
 MODELS = {
     "SimpleNet": Entry("kindling.models.simple_net", default_data="SyntheticTabular"),

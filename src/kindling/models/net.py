@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kindling.errors import DataError, UsageError
-from kindling.models.supervised import SupervisedModule
+from kindling.models.base import SupervisedModule
 
 
 class Net(SupervisedModule):

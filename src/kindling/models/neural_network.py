@@ -2,7 +2,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from kindling.models.supervised import SupervisedModule
+from kindling.models.base import SupervisedModule
 
 
 class NeuralNetwork(SupervisedModule):

@@ -2,7 +2,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from kindling.models.supervised import SupervisedModule
+from kindling.models.base import SupervisedModule
 
 
 class SequentialNN(SupervisedModule):

@@ -1,6 +1,6 @@
 from torch import Tensor, nn
 
-from kindling.models.supervised import SupervisedModule
+from kindling.models.base import SupervisedModule
 
 
 class SimpleNet(SupervisedModule):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kindling.errors import UsageError
-from kindling.models.supervised import SupervisedModule
+from kindling.models.base import SupervisedModule
 
 
 class WideResNet(SupervisedModule):

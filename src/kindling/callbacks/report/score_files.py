@@ -1,0 +1,54 @@
+"""What a test or validation leaves behind: ``test.json`` or ``validate.json``, TensorBoard scalars, and a line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from kindling.callbacks.after_epoch import short
+from kindling.callbacks.report.publish import boards
+from kindling.runs.atomic import atomic_write
+
+
+class ScoreFile(Callback):
+    """Writes the scores of ``test`` and ``validate`` into the folder of the run that was scored.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # of weights without a training these are not known
+        self.trained = {"epoch": checkpoint.get("epoch"), "step": checkpoint.get("global_step")}
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, "test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._write(trainer, "validate")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        opened = [logger for logger in trainer.loggers if getattr(logger, "_experiment", None)]
+        if trainer.state.fn != "fit" and opened:
+            for board in boards(trainer):  # nothing came of the file that each has begun
+                writer: Any = board.file_writer
+                board.close()
+                Path(writer.event_writer._file_name).unlink(missing_ok=True)
+
+    def _write(self, trainer: Trainer, command: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        scores = {name: float(f"{value:.7g}") for name, value in trainer.callback_metrics.items()}  # float32
+        for logger in trainer.loggers:
+            logger.log_metrics(scores, self.trained["step"])  # above the step that these weights are of
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"{command}.json"
+        content = {"checkpoint": str(trainer.ckpt_path), **self.trained, **scores}
+        with atomic_write(file) as stream:
+            stream.write(json.dumps(content, indent=2) + "\n")
+        print("  ".join(f"{name} {short(value)}" for name, value in scores.items()) + f"  -> {file}")

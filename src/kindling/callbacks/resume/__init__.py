@@ -1,0 +1,1 @@
+"""What lets a training be stopped at any time and go on as if it never had been."""

@@ -1,0 +1,163 @@
+"""The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``commands``."""
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+from kindling import registry
+from kindling.cli import arguments, process, tracebacks
+from kindling.cli.arguments import Request
+from kindling.data import DATA
+from kindling.errors import KindlingError, RunError, Stopped, UsageError
+from kindling.models import MODELS
+from kindling.runs import find
+from kindling.runs.folder import LOGS
+
+HELP = """\
+Usage: {program} COMMAND [OPTIONS]
+
+  fit        train                        fit --model SimpleNet
+  test       score on the test set        test --ckpt_path best
+  validate   score on the validation set  validate --ckpt_path best
+  predict    write predictions.csv        predict --ckpt_path best
+  export     write files for elsewhere    export --ckpt_path best --format onnx
+  lr_find    suggest a learning rate      lr_find --model SimpleNet
+  list       show the networks, datasets and recipes there are
+
+Options are typed, or kept in YAML files (-c FILE); what is typed wins.
+
+  --model NAME            the network; --model.OPTION VALUE for its options
+  --data NAME             the dataset, if not the usual one; --data.OPTION VALUE
+  --model.loss NAME       any of torch.nn that fits the data; likewise
+  --optimizer NAME        any of torch.optim; --optimizer.lr 0.01 and the like
+  --lr_scheduler NAME     any of torch.optim.lr_scheduler; likewise
+  --trainer.OPTION VALUE  any of Lightning's Trainer: max_epochs, devices, ...
+  --ckpt_path WHICH       best, last, a run (version_3) or a file; fit goes on
+                          (auto: with an unfinished run, or starts one)
+  --test_after_fit true   fit: test the best checkpoint at the end
+  --seed_everything N     42 unless given; true draws one, false sets none
+  --print_config          print all options as YAML and stop
+{program} fit --help lists every option.
+"""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: The command and its options; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error;
+        130 after Ctrl-C, 143 and 138 after SIGTERM and SIGUSR1, and 141 where nobody reads on, as in
+        ``list | head -1``; 1 for what nobody foresaw.
+    """
+    args = sys.argv[1:] if args is None else args
+    with process.streams() as out:
+        code = _answered(args)
+        if out.error is None:
+            return code
+        lost = f"standard output can't be written ({out.error.strerror})"
+        if code == 0 and (args[:1] == ["list"] or any(a in ("-h", "--help", "--print_config") for a in args)):
+            print(f"kindling: error: {lost}: make room", file=sys.stderr)
+            return 2
+        print(f"kindling: {lost}, so lines are missing there", file=sys.stderr)
+        return code
+
+
+def _answered(args: list[str]) -> int:
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # other people's bars; ours stays away by itself
+    try:
+        with process.signals():
+            try:
+                return _run(args)
+            finally:
+                sys.stdout.flush()  # not left to the interpreter's end, which would complain of a reader that is gone
+    except KindlingError as error:
+        if not process.repeats():
+            print(f"kindling: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except Stopped as stop:
+        if stop.line:
+            print(f"kindling: {stop.line}", file=sys.stderr)
+        return stop.code
+    except KeyboardInterrupt:
+        print("\nkindling: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        return tracebacks.answer(error)
+
+
+def _run(args: list[str]) -> int:
+    program = _program()
+    if not args:
+        raise UsageError(f"no command: type e.g. {program} fit --model SimpleNet (--help shows more)")
+    if args[0] in ("-h", "--help"):
+        print(HELP.format(program=program), end="")
+        return 0
+    request = arguments.parse(args)
+    if request.command == "list" and request.wants_help:
+        return _run(["--help"])
+    if request.command == "list":
+        _list()
+        return 0
+    arguments.check_environment(os.environ)
+    checkpoint = None if request.wants_help else _checkpoint(request, program)
+
+    gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second
+    try:
+        from kindling.cli import commands  # imports torch and lightning, which takes seconds
+    finally:
+        gc.enable()
+
+    return commands.run(request, checkpoint, program)
+
+
+def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
+    """The checkpoint that the command starts from; None for training from scratch."""
+    wanted = request.value("ckpt_path")
+    fresh = request.command in ("fit", "lr_find")
+    if request.command == "lr_find" and wanted is not None:
+        raise UsageError("lr_find starts from new weights: leave out --ckpt_path")
+    resume = request.command == "fit"
+    if wanted is None and not fresh:
+        raise RunError(f"{request.command} needs a trained network: add --ckpt_path best (or last, a run, a file)")
+    if (wanted is None or (resume and wanted == "auto")) and not request.has("model"):
+        raise UsageError(f"{request.command} needs a network: add --model NAME: there are {', '.join(MODELS)}")
+    if wanted is None:
+        return None
+    logs = Path(str(request.value("trainer.default_root_dir") or "")) / LOGS
+    model = (request.class_path("model") or "").rpartition(".")[2] or None
+    if resume and wanted in ("last", "auto"):
+        limits = {name: request.value(f"trainer.{name}") for name in find.LIMITS}
+        try:
+            return find.find_unfinished(logs, model=model, program=program, limits=limits)
+        except RunError as error:
+            if wanted == "last" or error.__cause__:  # a run can't be read, and may well be what is meant
+                raise
+            return None  # there is nothing yet to go on with
+    return find.find(str(wanted), logs, resume=resume, model=model, program=program)
+
+
+def _list() -> None:
+    print("Networks (--model)")
+    for name, entry in MODELS.items():
+        usual = f" Trains on {entry.default_data}." if entry.default_data else ""
+        print(f"  {name:18}{registry.summary(entry, name)}{usual}")
+    print("Datasets (--data)")
+    for name, entry in DATA.items():
+        print(f"  {name:18}{registry.summary(entry, name)}")
+    recipes = sorted(Path("configs").glob("*.yaml"))
+    if recipes:
+        print("Recipes (fit -c FILE)")
+    for file in recipes:
+        print(f"  {file}: {file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
+
+
+def _program() -> str:
+    """How the user called us, for the commands in our messages."""
+    return "kindling" if Path(sys.argv[0]).name == "kindling" else "python scripts/main.py"

@@ -1,0 +1,280 @@
+"""Which options hold: our defaults, then those of the checkpoint's run, then the -c files, then what is typed."""
+
+import inspect
+import json
+from math import isfinite
+from types import NoneType
+from typing import Any, get_args
+
+import yaml
+
+from kindling.cli.arguments import CLASS_OPTIONS, Option, Request, class_path_in
+from kindling.data import DATA
+from kindling.errors import RunError, UsageError
+from kindling.models import MODELS
+from kindling.models.base import PLATEAU, SupervisedModule
+from kindling.registry import import_class
+from kindling.runs import trust
+from kindling.runs.find import Checkpoint
+from kindling.runs.trust import Options, as_typed
+
+DEFAULT_EPOCHS = 10
+POSITIVE = {
+    *("optimizer.lr", "lr_scheduler.max_lr", "model.lr", "min_lr", "max_lr"),
+    *(f"lr_scheduler.{span}" for span in ("step_size", "T_max", "T_0", "total_iters")),
+    *(f"trainer.{count}" for count in ("max_epochs", "max_steps", "accumulate_grad_batches", "val_check_interval")),
+    *("trainer.check_val_every_n_epoch", "trainer.log_every_n_steps"),
+}
+NOT_NEGATIVE = {
+    *("loss.label_smoothing", "lr_scheduler.patience", "lr_scheduler.cooldown"),
+    *("trainer.min_epochs", "trainer.min_steps", "trainer.gradient_clip_val", "trainer.num_sanity_val_steps"),
+}
+MINUS_1 = {"trainer.max_epochs", "trainer.max_steps", "trainer.num_sanity_val_steps"}  # which is: without limit
+PLAIN = (bool, int, float, str)
+STAGES = {"fit": "train", "lr_find": "train", "validate": "val", "test": "test", "predict": "predict"}
+
+
+def of_run(config: Options, request: Request) -> Options:
+    """Options in a checkpoint that hold unless others are given: to train on all, else network and data.
+
+    Raises:
+        RunError: The checkpoint is of another network than the one asked for.
+    """
+    kept = config if request.command == "fit" else {k: v for k, v in config.items() if k in ("model", "data", "loss")}
+    chosen = request.class_path("model")
+    if chosen and "model" in kept and kept["model"]["class_path"] != _spelled("model", chosen):
+        raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
+    return kept
+
+
+def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Options:
+    """Those of a checkpoint's options that nothing typed takes the place of, looked through before they are used.
+
+    Raises:
+        CheckpointError: They would import, call or write what neither Kindling knows nor the user has named.
+    """
+    kept = {}
+    for key, value in config.items():
+        chosen = request.class_path(key) if key in CLASS_OPTIONS else None
+        # another class than the run's takes none of the run's options for it
+        if not (value and chosen) or _spelled(key, chosen) == value["class_path"]:
+            kept[key] = value
+    if "trainer" in kept:
+        typed = {name for name in kept["trainer"] if request.has(f"trainer.{name}", f"trainer.{name}+")}
+        kept["trainer"] = {name: value for name, value in kept["trainer"].items() if name not in typed}
+        if "default_root_dir" in kept["trainer"]:  # follows from where the run lies, not from what a checkpoint says
+            kept["trainer"]["default_root_dir"] = checkpoint.run.root(kept["trainer"]["default_root_dir"])
+    named = request.named | {_spelled(key, path) for key in CLASS_OPTIONS if (path := request.class_path(key))}
+    remedy = "type --{option} {path}"
+    if checkpoint.run.config_file.is_file():
+        remedy += f", or add -c {checkpoint.run.config_file}"
+    trust.check_taken(kept, named, checkpoint.file, remedy)
+    return kept
+
+
+def command_line(request: Request, restored: Options) -> list[str]:
+    """All options as the parser takes them, later ones winning; each class comes before its options.
+
+    Args:
+        restored: As ``to_restore`` gives them.
+    """
+    if request.wants_help:
+        return [token for option in request.options for token in option.tokens()]
+    chosen = {key: request.class_path(key) for key in CLASS_OPTIONS}
+    first = [_as_config(restored)] if restored else []
+    first += [f"--{key}={value}" for key, value in _defaults(request, restored, chosen).items()]
+    first += [_as_config(spelled(config)) for config in request.configs]
+    typed = [o for o in request.options if o.key not in ("ckpt_path", "config")]
+    typed = [Option(o.key, _spelled(o.key, o.value)) if o.key in chosen and o.value else o for o in typed]
+    typed.sort(key=lambda o: o.key not in chosen)
+    return first + [token for option in typed for token in option.tokens()]
+
+
+def _as_config(options: Options) -> str:
+    """As if they stood in a ``-c`` file; a text stays a text and a number a number, also where it is none."""
+    content = yaml.safe_dump(options, default_style='"', default_flow_style=True, width=2**30)
+    return f"--config={content}"
+
+
+def _spelled(key: str, path: str) -> str:
+    """The one spelling of a class's path, by which the parser too takes it for the same class."""
+    return path if path == "null" else trust.canonical_of(key, path)
+
+
+def spelled(config: Options) -> Options:
+    """Options with each class by the one spelling of its path."""
+    same = dict(config)
+    for key in config.keys() & set(CLASS_OPTIONS):
+        if path := class_path_in(key, config[key]):
+            parts = config[key] if isinstance(config[key], dict) else {}
+            same[key] = {**parts, "class_path": _spelled(key, path)}
+    return same
+
+
+def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]) -> Options:
+    """Options that depend on the others and that nobody gave."""
+    model = chosen["model"] or restored.get("model", {}).get("class_path")
+    if model is None:
+        raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
+    model_class = import_class(model, "--model")
+    if chosen["data"] not in (None, "null"):
+        import_class(chosen["data"], "--data")  # the parser knows by its name alone only what is imported
+    defaults: Options = {}
+    if "data" not in restored and chosen["data"] is None:
+        data = next((e.default_data for e in MODELS.values() if e.module == model_class.__module__), None)
+        if data is not None:
+            defaults["data"] = f"{DATA[data].module}.{data}"
+        elif issubclass(model_class, SupervisedModule):
+            raise UsageError(f"there is no usual data for {model}: add --data NAME")
+    epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS
+    filled = {  # what is required, or of little use as torch has it
+        ("loss", "KLDivLoss", "reduction"): "batchmean",  # the divergence; torch's mean is a fraction of it
+        ("optimizer", "LBFGS", "line_search_fn"): "strong_wolfe",  # diverges without, on batches
+        ("lr_scheduler", "CosineAnnealingLR", "T_max"): epochs,
+        ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
+        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): getattr(model_class, "monitor", "val/loss"),
+    }
+    for (kind, name, option), value in filled.items():
+        if class_name({"class_path": chosen[kind]}) == name and not request.has(
+            f"{kind}.{option}", f"{kind}.init_args.{option}"
+        ):
+            defaults |= {kind: chosen[kind], f"{kind}.{option}": value}
+    usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
+    if usual and not restored.get("optimizer") and chosen["optimizer"] is None:
+        defaults |= {"optimizer": "torch.optim.Adam", "optimizer.lr": model_class.default_lr}
+        validates = str(request.value("trainer.limit_val_batches")) not in ("0", "0.0")
+        if chosen["lr_scheduler"] is None and validates:
+            defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
+            plateau = {"monitor": model_class.monitor, **PLATEAU}
+            defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
+    if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
+        defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
+    return defaults
+
+
+def check(options: Options, command: str) -> None:
+    """What neither torch nor Lightning say of single options, or say too late, or by a traceback.
+
+    Args:
+        options: All that hold.
+        command: For which.
+
+    Raises:
+        UsageError: A value is missing, a number is out of its range, or what is asked for is switched off.
+    """
+    for key in CLASS_OPTIONS:
+        if options[key]:
+            _check_nulls(key, options[key])
+    _check_numbers(flat(options), POSITIVE | {f"trainer.limit_{STAGES.get(command)}_batches"})
+    trainer = options["trainer"]
+    off = {
+        "fast_dev_run": bool(trainer["fast_dev_run"]),
+        "enable_checkpointing": trainer["enable_checkpointing"] is False,
+        "limit_val_batches": trainer["limit_val_batches"] == 0,
+        "limit_test_batches": trainer["limit_test_batches"] == 0,
+    }
+    if command in ("validate", "test", "predict") and off["fast_dev_run"]:
+        instead = f"--trainer.limit_{STAGES[command]}_batches 1"
+        raise UsageError(f"--trainer.fast_dev_run: {command} would show and keep nothing: type {instead} in its place")
+    if "://" in str(trainer["default_root_dir"]):
+        raise UsageError(f"--trainer.default_root_dir {trainer['default_root_dir']}: runs lie in a folder: name one")
+    for name, is_off in off.items():
+        if options.get("test_after_fit") and is_off:
+            raise UsageError(f"--test_after_fit true: --trainer.{name} leaves nothing to test, so drop one of the two")
+
+
+def _check_nulls(key: str, spec: Options) -> None:
+    """The parser takes null for any argument of a class."""
+    for name, parameter in inspect.signature(import_class(spec["class_path"], f"--{key}")).parameters.items():
+        kinds = get_args(parameter.annotation) or (parameter.annotation,)
+        if spec.get("init_args", {}).get(name, "") is None and kinds[0] in PLAIN and NoneType not in kinds:
+            raise UsageError(f"--{as_typed(key)}.{name} null: should be {kinds[0].__name__}")
+
+
+def _check_numbers(options: Options, positive: set[str]) -> None:
+    for key, value in options.items():
+        typed = f"--{as_typed(key)} {value}"
+        if key == "trainer.max_time" and ("-" in str(value) or not str(value).strip("0:")):
+            raise UsageError(f"{typed}: should be above 0, as days:hours:minutes:seconds")
+        if isinstance(value, str) or (value == -1 and key in MINUS_1):
+            continue
+        if key in ("seed_everything", "data.seed") and not 0 <= value < 2**32:
+            raise UsageError(f"{typed}: should be from 0 to {2**32 - 1}")
+        if (key in positive and value <= 0) or (key in NOT_NEGATIVE and value < 0):
+            or_else = ", or -1 for no limit" if key in MINUS_1 else ""
+            raise UsageError(f"{typed}: should be {'above 0' if key in positive else '0 or above'}{or_else}")
+        # a network or data of the user's own may have a use for infinity
+        if not (isfinite(value) or key.startswith(("model.", "data."))):
+            raise UsageError(f"{typed}: should be a finite number")
+
+
+def check_resumable(restored: Options, options: Options, within_epoch: bool) -> None:
+    """
+    Raises:
+        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds, or the data from
+            that of an epoch under way, or the training is to be longer than the scheduler can be.
+    """
+    if within_epoch and restored.get("data") != options["data"]:
+        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
+    for key in ("optimizer", "lr_scheduler"):
+        then, now = restored.get(key) or {}, options[key] or {}
+        if key in restored and (
+            then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now)
+        ):
+            raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
+    then, now = ((o.get("optimizer") or {}) for o in (restored, options))
+    # what these options sum up since the first step is not in the checkpoint (SGD's momentum begins at any time)
+    summed = ("amsgrad", "centered", *(["momentum"] if now and class_name(now) == "RMSprop" else []))
+    for option in summed if then else ():
+        if now["init_args"].get(option) and not then["init_args"].get(option):
+            value = json.dumps(now["init_args"][option])
+            raise UsageError(f"--optimizer.{option} {value}: the checkpoint lacks what it sums up: train anew with it")
+    scheduler = class_name(restored["lr_scheduler"]) if restored.get("lr_scheduler") else ""
+    if scheduler in ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR"):
+        for limit in ("max_epochs", "max_steps"):
+            if restored["trainer"][limit] != options["trainer"][limit]:
+                raise UsageError(
+                    f"--trainer.{limit}: {scheduler} spans its run from end to end: start a new, longer one"
+                )
+
+
+def check_averaging(content: Options, options: Options) -> None:
+    """
+    Args:
+        content: Of the checkpoint to train on from.
+
+    Raises:
+        UsageError: It is from within a StochasticWeightAveraging, whose schedule Lightning does not restore.
+    """
+    averages = "StochasticWeightAveraging" in str(options["trainer"]["callbacks"])
+    if averages and content.get("callbacks", {}).get("StochasticWeightAveraging", {}).get("scheduler_state"):
+        raise UsageError(
+            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't go on "
+            "with it: train anew, or add --trainer.callbacks null"
+        )
+
+
+def differences(restored: Options, options: Options) -> list[str]:
+    """A line for each option that isn't what the checkpoint's run had."""
+    then, now = flat(restored), flat({key: options[key] for key in restored})
+    return [
+        f"--{as_typed(key)} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
+        for key in [*now, *(k for k in then if k not in now)]
+        if then.get(key) != now.get(key)
+    ]
+
+
+def flat(options: Any, prefix: str = "") -> Options:
+    """Options with dotted keys; a class is its name, and its options follow its key directly. ``null`` is a string."""
+    if not isinstance(options, dict):
+        return {prefix: options if isinstance(options, int | float | str) else json.dumps(options)}
+    if "class_path" in options:
+        return {prefix: class_name(options)} | flat(options.get("init_args", {}), prefix)
+    found: Options = {}
+    for key, value in options.items():
+        found |= flat(value, f"{prefix}.{key}".lstrip("."))
+    return found
+
+
+def class_name(spec: Options) -> str:
+    return str(spec["class_path"]).rpartition(".")[2]

@@ -1,0 +1,38 @@
+"""The picture of a learning-rate search: ``lr_find.png``."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kindling.pictures import drawing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SKIPPED = 10  # steps at the start, whose smoothed loss still follows single batches
+
+
+def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """The rate at which the loss falls fastest, per decade of the rate; None where it falls nowhere.
+
+    Lightning's own suggestion takes the slope per unit of the rate, which is steepest among the smallest rates.
+    """
+    finite = np.isfinite(losses)
+    x, y = np.log10(np.asarray(rates)[finite][SKIPPED:-1]), np.asarray(losses)[finite][SKIPPED:-1]
+    if len(y) < 2:
+        return None
+    slopes = np.gradient(y, x)
+    return float(10 ** x[slopes.argmin()]) if slopes.min() < 0 else None
+
+
+def draw(rates: Sequence[float], losses: Sequence[float], found: float, title: str) -> "Figure":
+    """The loss over the rates, and the rate that was found."""
+    figure = drawing.figure(6, 3.6, title)
+    axes = figure.subplots()
+    axes.plot(rates, losses, color=drawing.BLUE, label="training loss, smoothed")
+    axes.axvline(found, color=drawing.VERMILION, linestyle="--", label=f"falls fastest: {found:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.grid(True)
+    axes.legend()
+    return figure

@@ -1,0 +1,100 @@
+"""Files that are there whole, or not at all, whatever happens while they are written."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+DAY = 24 * 3600  # seconds
+
+
+@contextmanager
+def atomic_write(file: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file to be written, which takes its name when it is complete and on the disk.
+
+    What had that name before stays until then, and stays if writing fails. Where several processes write one file at
+    once, it is that of the last to finish.
+
+    Args:
+        file: In a folder that is there.
+        mode: ``w`` or ``wb``.
+        options: As ``open`` takes them; a text is UTF-8, with escapes for what isn't: the bytes of some file names.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    remove_leftovers(file.parent, f"{file.name}.*.part", age=DAY)
+    part = _part(file)
+    if mode == "w":
+        options = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"} | options
+    try:
+        with part.open(mode, **options) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+        sync(file.parent)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(file)
+        raise
+
+
+def hard_link(file: Path, name: Path) -> None:
+    """Let ``name`` stand for the bytes of ``file`` too, however many they are, in place of what it stood for."""
+    part = _part(name)
+    try:
+        part.hardlink_to(file)
+    except OSError:  # the file system has no such thing
+        with atomic_write(name, "wb") as copy, file.open("rb") as original:
+            copy.write(original.read())
+    else:
+        part.replace(name)
+    finally:
+        part.unlink(missing_ok=True)  # which is still there where the name stood for these bytes before
+
+
+def remove_leftovers(folder: Path, *patterns: str, age: float = 0) -> None:
+    """Remove what killed processes left behind in a folder.
+
+    Args:
+        patterns: Of the names of temporary files and folders.
+        age: Seconds since they were written to; so many that no living process can be at it.
+    """
+    for pattern in patterns:
+        for left in folder.glob(pattern):
+            with suppress(OSError):  # another process was faster
+                if time.time() - left.stat().st_mtime >= age:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Keep the other processes that ask for the same folder waiting, so that files that belong together stay so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _part(file: Path) -> Path:
+    """The temporary name of a file, another one in each process, also where these are on several machines."""
+    return file.with_name(f"{file.name}.{os.urandom(4).hex()}.part")
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written into a file, or which files a folder has, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

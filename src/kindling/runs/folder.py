@@ -1,0 +1,129 @@
+"""Where training runs live. Nothing here needs torch."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kindling.errors import RunError
+from kindling.runs.csv_files import read_rows
+
+LOGS = "lightning_logs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run's folder."""
+
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """What was the last checkpoint before; there while a training is under way, or was when it was killed."""
+        return self.folder / "checkpoints" / "previous.ckpt"
+
+    @property
+    def to_go_on_from(self) -> list[Path]:
+        """Checkpoints that are there to train on from, newest first: the others stand in for one that is damaged."""
+        files = (self.last, self.previous, self.best)
+        return [file for file in files if file.is_file()]
+
+    def root(self, as_given: object = None) -> str | None:
+        """The ``--trainer.default_root_dir`` under which it lies; None for the working directory, and elsewhere.
+
+        Args:
+            as_given: Another spelling of it, which is kept if it is the same folder.
+        """
+        place = self.folder.resolve().parent
+        if place.name != LOGS:
+            return None
+        if isinstance(as_given, str) and Path(as_given).resolve() == place.parent:
+            return as_given
+        return None if place.parent == Path.cwd() else str(self.folder.parent.parent)
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    def config(self) -> dict[str, Any]:
+        """The options of the run, as in ``config.yaml``.
+
+        Raises:
+            RunError: The file is not there, or is no YAML.
+        """
+        try:
+            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            why = " ".join(str(error).split())
+            raise RunError(f"{self.config_file} can't be read ({why}): mend it, or give a checkpoint's file") from error
+        if not isinstance(config, dict):
+            raise RunError(f"{self.config_file} holds no options")
+        return config
+
+    def metrics(self) -> list[dict[str, str]]:
+        """The rows of ``metrics.csv``, one an epoch; none where there is no such file."""
+        return read_rows(self.folder / "metrics.csv")
+
+    def trained(self) -> tuple[int, int]:
+        """Epochs and optimizer steps that ``metrics.csv`` has seen."""
+        rows = self.metrics()
+        return (int(rows[-1]["epoch"]), int(rows[-1]["step"])) if rows else (0, 0)
+
+    @property
+    def model(self) -> str:
+        """Name of the network's class."""
+        return str(self.options("model").get("class_path")).rpartition(".")[2]
+
+    def options(self, key: str) -> dict[str, Any]:
+        """What ``config.yaml`` holds under ``key``; a name alone is a class."""
+        found = self.config().get(key)
+        return found if isinstance(found, dict) else {"class_path": found}
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+
+def claim(logs: Path) -> Run:
+    """Make and return the next ``version_N``; two processes that ask at once get two.
+
+    Raises:
+        RunError: The folder can't be made.
+    """
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        number = max((_number(f) for f in logs.iterdir()), default=-1) + 1
+        while True:
+            folder = logs / f"version_{number}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return Run(folder)
+    except OSError as error:
+        raise RunError(f"no run can be kept in {logs} ({error.strerror}): give --trainer.default_root_dir") from error
+
+
+def newest_first(logs: Path, model: str | None = None) -> Iterator[Run]:
+    """Training runs, newest first; of the network class ``model`` alone where it is given."""
+    folders = [f for f in logs.iterdir() if _number(f) >= 0] if logs.is_dir() else []
+    for folder in sorted(folders, key=_number, reverse=True):
+        run = Run(folder)
+        if run.config_file.is_file() and (model is None or run.model == model):
+            yield run
+
+
+def _number(folder: Path) -> int:
+    match = re.fullmatch(r"version_(\d+)", folder.name)
+    return int(match[1]) if match else -1

@@ -1,0 +1,1 @@
+"""What can be learnt of a dataset: its losses and scores."""

@@ -1,0 +1,1 @@
+"""The one place that assembles a run: data, network, optimizer, callbacks, loggers and folder, to a Trainer."""
