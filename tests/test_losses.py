@@ -15,7 +15,8 @@ import kindling as package
 from kindling.errors import UsageError
 from kindling.facts import Facts
 from kindling.models import SimpleNet
-from kindling.tasks.losses import LOSSES, Objective
+from kindling.tasks.base import Task
+from kindling.tasks.losses import LOSSES
 
 TASKS = {task: [name for name, forms in LOSSES.items() if task in forms] for task in ("binary", "multiclass")}
 NUMBERS = [name for name, forms in LOSSES.items() if "regression" in forms]
@@ -181,24 +182,24 @@ TWO = Facts(in_features=2, class_names=("no", "yes"))
 def test_outputs_and_targets_reach_a_loss_in_its_own_form(
     loss: nn.Module, outputs: torch.Tensor, expected: torch.Tensor
 ) -> None:
-    assert Objective(loss, TWO).compare(outputs, Y).item() == pytest.approx(expected.item(), abs=1e-6)
+    assert Task(loss, TWO).compute_loss(outputs, Y).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_one_output_or_two_give_the_same_probabilities() -> None:
-    one = Objective(nn.BCEWithLogitsLoss(), TWO).read(X[:, :1])
-    two = Objective(None, TWO).read(torch.stack([torch.zeros(3), X[:, 0]], dim=1))
+    one = Task(nn.BCEWithLogitsLoss(), TWO).predict(X[:, :1])
+    two = Task(None, TWO).predict(torch.stack([torch.zeros(3), X[:, 0]], dim=1))
     assert torch.allclose(one, two)
 
 
 def test_a_number_is_learnt_in_standard_units_and_read_in_its_own() -> None:
     facts = Facts(in_features=1, target="price", target_mean=100.0, target_std=20.0)
-    objective = Objective(None, facts)
-    assert objective.compare(torch.tensor([[1.0]]), torch.tensor([120.0])).item() == pytest.approx(0)
-    assert objective.read(torch.tensor([[1.0]])).tolist() == [[120.0]]
+    task = Task(None, facts)
+    assert task.compute_loss(torch.tensor([[1.0]]), torch.tensor([120.0])).item() == pytest.approx(0)
+    assert task.predict(torch.tensor([[1.0]])).tolist() == [[120.0]]
 
 
 def test_a_network_without_a_task_says_so() -> None:
-    with pytest.raises(RuntimeError, match="has no task yet: call learn"):
+    with pytest.raises(RuntimeError, match="has no task yet: call set_task"):
         SimpleNet().predict_step((torch.zeros(1, 2),))
     with pytest.raises(UsageError, match="is not for label"):
-        SimpleNet().learn(TWO, nn.L1Loss())
+        SimpleNet().set_task(TWO, nn.L1Loss())

@@ -79,7 +79,7 @@ def test_neural_network_has_the_widths_asked_for(widths: tuple[int, ...]) -> Non
 
 def test_probabilities_sum_to_one() -> None:
     net = SimpleNet()
-    net.learn(Facts(in_features=2, class_names=("a", "b")))
+    net.set_task(Facts(in_features=2, class_names=("a", "b")))
     predicted = net.predict_step((torch.randn(5, 2),))
     assert predicted.sum(dim=1).tolist() == pytest.approx([1] * 5)
 

@@ -2,7 +2,7 @@
 
 import csv
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -226,8 +226,9 @@ class Few(DataModule):
     def normalize(self, x: Tensor) -> Tensor:
         return x.nan_to_num()
 
-    def describe(self, samples: InMemory) -> dict[str, Any]:
-        return {"a $": ["1", "1\n2", ""], "an odd one $": ["靴" * 50, "", "x"]}
+    def describe(self, dataset: Any, indices: Sequence[int]) -> dict[str, Any]:
+        columns = {"a $": ["1", "1\n2", ""], "an odd one $": ["靴" * 50, "", "x"]}
+        return {name: [cells[n] for n in indices] for name, cells in columns.items()}
 
 
 @pytest.mark.parametrize("weight", [0.0, torch.nan])

@@ -221,7 +221,7 @@ def right_or_refused(content: bytes, target: str, suffix: str = ".csv") -> None:
 
 def check_cells(data: TabularCSV, part: TableRows) -> None:
     """What pandas made of a file, against its cells as the csv module has them."""
-    cells = data.describe(part)
+    cells = data.describe(part, range(len(part)))
     for stored, name in zip(part.tensors[0].T, data.facts.feature_names, strict=True):
         known = data.learned["categorical"].get(name)
         for value, cell in zip(stored.tolist(), cells[name], strict=True):

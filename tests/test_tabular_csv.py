@@ -514,7 +514,7 @@ def test_parquet_keeps_its_types() -> None:
     table.to_parquet("table.parquet")
     data = made(TabularCSV("table.parquet", "y"))
     assert data.facts.feature_names == ("a.b", "day")
-    described = data.describe(data.test_set)
+    described = data.describe(data.test_set, range(len(data.test_set)))
     assert set(described["a.b"]) == {1, None}
     assert described["y"] == data.test_set.rows.tolist()
 
@@ -523,7 +523,7 @@ def test_rows_are_described_by_their_own_cells() -> None:
     rows = [f'{n:03},1.50,"猫, ""Mimi""",NA,{n}' for n in range(40)]
     write("编号,x,name,gap,y\n" + "\n\n".join(rows) + "\n")
     data = made(TabularCSV("table.csv", "y", ignore=["gap", "name"]))
-    described = data.describe(data.val_set)
+    described = data.describe(data.val_set, range(len(data.val_set)))
     assert list(described) == ["编号", "x", "name", "gap", "y"]
     assert described["编号"] == [f"{n:03}" for n in data.val_set.rows]
     assert described["y"] == [str(int(y)) for y in data.val_set.tensors[1]]
@@ -534,7 +534,7 @@ def test_an_index_that_pandas_saved_is_no_feature_but_described() -> None:
     frame().to_csv("table.csv")
     data = made(TabularCSV("table.csv", "price"))
     assert "Unnamed: 0" not in data.facts.feature_names
-    assert data.describe(data.test_set)["Unnamed: 0"] == [str(n) for n in data.test_set.rows]
+    assert data.describe(data.test_set, range(len(data.test_set)))["Unnamed: 0"] == [str(n) for n in data.test_set.rows]
 
 
 def test_the_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ from kindling.runs.atomic import DAY, atomic_write, remove_leftovers
 from kindling.runs.folder import LOGS, Run, claim
 from kindling.runs.trust import as_typed
 from kindling.tasks import losses
-from kindling.tasks.losses import Objective
+from kindling.tasks.base import Task
 from kindling.training.load import restore_data
 from kindling.training.trainer import Trainer, Unprofiled
 
@@ -281,7 +281,7 @@ class KindlingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         makers = [(self._make_data, LightningDataModule, True), (self._make_model, LightningModule, True)]
         self.datamodule: LightningDataModule | None = None
-        self.loss = losses.make(self.options["loss"])  # by us first: its own checks then speak of the option
+        self.loss = losses.make_loss(self.options["loss"])  # by us first: its own checks then speak of the option
         try:
             self.config_init = self.parser.instantiate(self.config, instantiators=makers)
         except ValueError as error:
@@ -317,7 +317,7 @@ class KindlingCLI(LightningCLI):
         if facts is None:
             data = type(self.datamodule).__name__ if self.datamodule else "no data"
             raise DataError(f"{model_class.__name__} can't be trained on {data}, which states no facts: change --data")
-        num_outputs = Objective(loss, facts, model_class.default_loss).num_outputs
+        num_outputs = Task(loss, facts, model_class.default_loss).num_outputs
         sizes = self._sizes(model_class, facts, num_outputs)
         try:
             model = model_class(*args, **options, **sizes)
@@ -327,7 +327,7 @@ class KindlingCLI(LightningCLI):
             if not given:
                 raise  # a bug of the network's
             raise UsageError(f"{' '.join(given)}: {error}") from error
-        model.learn(facts, loss)
+        model.set_task(facts, loss)
         return model
 
     def _sizes(self, model_class: type[LightningModule], facts: Facts, num_outputs: int) -> dict[str, int]:
@@ -587,7 +587,7 @@ class KindlingCLI(LightningCLI):
         count = sum(p.numel() for p in self.model.parameters())
         data = getattr(self.datamodule, "title", type(self.datamodule).__name__) if self.datamodule else "its own data"
         if isinstance(self.model, SupervisedModule):
-            model += f", {self.model.objective.name}"
+            model += f", {self.model.task.name}"
         device = self.trainer.strategy.root_device
         seed = self.options["seed_everything"]
         where = f" -> {self.run.folder}" if self.run else ""

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
 from kindling.data.loading import Batch, Batches, EpochShuffle, InMemory, Shares
 from kindling.errors import UsageError
@@ -49,9 +49,9 @@ class DataModule(LightningDataModule, ABC):
         """Raw inputs (B, ...) of training, to such as might have been among them; on x's device."""
         return x
 
-    @abstractmethod
-    def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
-        """Columns that tell the samples of one of the sets apart, in order; they open ``predictions.csv``."""
+    def describe(self, dataset: Dataset, indices: Sequence[int]) -> dict[str, Sequence[object]]:
+        """Columns that tell some samples of one of the sets apart; they open ``predictions.csv``."""
+        return {"sample": indices}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return tuple(t.to(device) for t in batch)  # Lightning's own looks for tensors in whatever a batch may be

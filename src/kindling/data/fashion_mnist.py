@@ -10,12 +10,13 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from kindling.data import augment
 from kindling.data.base import DataModule, say
-from kindling.data.loading import InMemory
+from kindling.data.loading import InMemory, take
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 
@@ -149,11 +150,11 @@ class FashionMNIST(DataModule):
     def normalize(self, x: Tensor) -> Tensor:
         return (x.float() / 255 - MEAN) / STD
 
-    def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
-        _, *labels = samples.tensors
+    def describe(self, dataset: Dataset, indices: Sequence[int]) -> dict[str, Sequence[object]]:
+        _, *labels = take(dataset, indices)
         if not labels:
-            return {"image": [str(f) for f in self.files]}
-        return {"image": range(len(samples)), "label": [self.facts.class_names[i] for i in labels[0].tolist()]}
+            return {"image": [str(self.files[i]) for i in indices]}
+        return {"image": indices, "label": [self.facts.class_names[i] for i in labels[0].tolist()]}
 
 
 def _matches(archive: Path) -> bool:

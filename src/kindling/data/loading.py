@@ -1,12 +1,12 @@
 """How samples become batches: in which order, and shared out to how many processes."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler, default_collate
 
 from kindling.errors import UsageError
 
@@ -29,6 +29,14 @@ class InMemory(Dataset[Batch]):
     def __getitems__(self, indices: list[int]) -> Batch:
         chosen = torch.tensor(indices, dtype=torch.long)  # there may be none
         return tuple(t.index_select(0, chosen) for t in self.tensors)
+
+
+def take(dataset: Dataset, indices: Sequence[int]) -> Batch:
+    """Some samples of a set as one batch, as they are stored."""
+    if isinstance(dataset, InMemory):
+        return dataset.__getitems__(list(indices))
+    samples: Any = dataset
+    return tuple(default_collate([samples[i] for i in indices]))
 
 
 class EpochShuffle(RandomSampler):

@@ -2,9 +2,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from kindling.data.base import LARGEST, DataModule
-from kindling.data.loading import InMemory
+from kindling.data.loading import InMemory, take
 from kindling.errors import DataError
 from kindling.facts import Facts
 
@@ -81,8 +82,8 @@ class SyntheticTabular(DataModule):
         """Raw features (N, 2) to labels (N,) int64; pictures of the network's own boundary show this one beside it."""
         return (x.sum(dim=1) > 10).long()
 
-    def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
-        x, *labels = samples.tensors
+    def describe(self, dataset: Dataset, indices: Sequence[int]) -> dict[str, Sequence[object]]:
+        x, *labels = take(dataset, indices)
         columns: dict[str, Sequence[object]] = {"price": x[:, 0].tolist(), "rating": x[:, 1].tolist()}
         if labels:
             columns["label"] = [self.facts.class_names[i] for i in labels[0].tolist()]

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from kindling.data.base import LARGEST, DataModule, say
 from kindling.data.loading import InMemory
@@ -212,10 +213,10 @@ class TabularCSV(DataModule):
         standardised = (torch.where(stored.isnan(), fill, stored) - mean) / std
         return torch.cat([standardised, (x[:, column] == code).to(x.dtype)], dim=1)
 
-    def describe(self, samples: InMemory) -> dict[str, Sequence[object]]:
+    def describe(self, dataset: Dataset, indices: Sequence[int]) -> dict[str, Sequence[object]]:
         """All columns of the file, unchanged."""
-        assert isinstance(samples, TableRows)
-        return dict(samples.table.cells(samples.rows.tolist()))
+        assert isinstance(dataset, TableRows)
+        return dict(dataset.table.cells(dataset.rows[list(indices)].tolist()))
 
     def _options(self) -> dict[str, Any]:
         names = "target", "seed", "split", "features", "ignore", "categorical", "gaps", "task"

@@ -94,7 +94,7 @@ def path(thing: object) -> str:
 
 def interface(data: DataModule, model: SupervisedModule, x: Tensor) -> dict[str, Any]:
     """What the reader of a file with nothing else at hand has to know, as plain data."""
-    facts, learned = model.objective.facts, data.state_dict()
+    facts, learned = model.task.facts, data.state_dict()
     given: dict[str, Any] = {"name": "x", "shape": ["N", *x.shape[1:]], "dtype": str(x.dtype).removeprefix("torch.")}
     if facts.image_size:
         given["meaning"] = "pixels from 0 to 255: images, channels, rows, columns"
@@ -108,7 +108,7 @@ def interface(data: DataModule, model: SupervisedModule, x: Tensor) -> dict[str,
         elif name in learned.get("categorical", {}):
             texts = learned["categorical"][name]
             column |= {"texts": {text: n for n, text in enumerate(texts)}, "gap": len(texts), "unseen": -1}
-    names: Sequence[str] = facts.class_names or ("prediction", "std")[: model.objective.num_outputs]
+    names: Sequence[str] = facts.class_names or ("prediction", "std")[: model.task.num_outputs]
     meaning = "probability of each class" if facts.class_names else f"{facts.target}, in its own unit"
     answer = {"name": "prediction", "shape": ["N", len(names)], "dtype": "float32", "meaning": meaning}
     return {"input": given, "output": answer | {"columns": list(names)}}
@@ -125,7 +125,7 @@ def card(
     x: Tensor,
 ) -> str:
     """The model card; what an earlier one says of other files that are still there stays in it."""
-    facts, described = model.objective.facts, interface(data, model, x)
+    facts, described = model.task.facts, interface(data, model, x)
     given, answer = described["input"], described["output"]
     epoch, step = content.get("epoch"), content.get("global_step")  # of weights without a training these are not known
     earlier = folder / "MODEL_CARD.md"
@@ -153,7 +153,7 @@ def card(
         data_name=trained_on["class_path"].rpartition(".")[2],
         path=path(model),
         parameters=sum(p.numel() for p in model.parameters()),
-        loss=model.objective.name,
+        loss=model.task.name,
         epoch=epoch,
         step=step,
         target=f"{facts.target} ({facts.task})",

@@ -163,7 +163,7 @@ def _check(format: str, files: list[Path], model: SupervisedModule, data: DataMo
     Raises:
         RunError: A file can't be read, or answers something else.
     """
-    facts, weights = model.objective.facts, format == "weights"
+    facts, weights = model.task.facts, format == "weights"
 
     def network(rows: read_back.Array) -> read_back.Array:
         x = torch.from_numpy(rows)

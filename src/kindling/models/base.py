@@ -14,7 +14,8 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kindling.facts import Facts
-from kindling.tasks.losses import LOSSES, Objective
+from kindling.tasks.base import Task
+from kindling.tasks.losses import LOSSES
 from kindling.tasks.scores import AllScores, RunningScores, Scores
 
 # The learning rate falls where an epoch brings no lower validation loss. On FashionMNIST, 10 epochs, two seeds: Net
@@ -39,7 +40,7 @@ class SupervisedModule(LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters(logger=False)  # those of the network whose __init__ called this one
         self.loss: nn.Module | None = None
-        self._objective: Objective | None = None
+        self._task: Task | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the current hook's name here some fifty times a step, and torch asks each time whether it is
@@ -57,7 +58,7 @@ class SupervisedModule(LightningModule, ABC):
     def class_names(self) -> tuple[str, ...]:
         return self.facts.class_names if self.facts else ()
 
-    def learn(self, facts: Facts, loss: nn.Module | None = None) -> None:
+    def set_task(self, facts: Facts, loss: nn.Module | None = None) -> None:
         """Take on a task.
 
         Args:
@@ -68,13 +69,13 @@ class SupervisedModule(LightningModule, ABC):
             UsageError: The loss is not for the task.
         """
         self.facts = facts
-        self._objective = Objective(loss, facts, self.default_loss)
-        self.loss = self._objective.loss  # as a part of the module it follows it to its device
+        self._task = Task(loss, facts, self.default_loss)
+        self.loss = self._task.loss  # as a part of the module it follows it to its device
         for name, buffer in list(self.loss.named_buffers(recurse=False)):  # class weights are no weights to load
             self.loss.register_buffer(name, buffer, persistent=False)
         stages: dict[str, type[Scores]] = {"train": RunningScores, "val": AllScores, "test": AllScores}
         self.scores = nn.ModuleDict(
-            {f"{stage}_": kind(facts.task, self.objective.read) for stage, kind in stages.items()}
+            {f"{stage}_": kind(facts.task, self.task.predict) for stage, kind in stages.items()}
         )
 
     def scores_of(self, stage: str) -> Scores:
@@ -82,15 +83,15 @@ class SupervisedModule(LightningModule, ABC):
         return cast(Scores, self.scores[f"{stage}_"])  # a module already has something called train
 
     @property
-    def objective(self) -> Objective:
-        if self._objective is None:
-            raise RuntimeError("the network has no task yet: call learn(facts), or train it")
-        return self._objective
+    def task(self) -> Task:
+        if self._task is None:
+            raise RuntimeError("the network has no task yet: call set_task(facts), or train it")
+        return self._task
 
     def setup(self, stage: str) -> None:
         facts = getattr(getattr(self.trainer, "datamodule", None), "facts", None)
         if facts is not None and facts != self.facts:
-            self.learn(facts, self.loss)
+            self.set_task(facts, self.loss)
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         return self._step(batch, "train")
@@ -103,13 +104,13 @@ class SupervisedModule(LightningModule, ABC):
 
     def predict_step(self, batch: tuple[Tensor, ...]) -> Tensor:
         outputs = self._outputs(batch[0])
-        return self.objective.read(outputs)  # (B, classes) probabilities, or (B, 1 or 2) in the target's units
+        return self.task.predict(outputs)  # (B, classes) probabilities, or (B, 1 or 2) in the target's units
 
     def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
         x, y = batch
         y = y.float() if y.is_floating_point() else y  # whatever the precision of the network
         outputs = self._outputs(x)  # (B, num_outputs)
-        loss = self.objective.compare(outputs, y) if len(y) else outputs.sum()  # 0, that has a gradient
+        loss = self.task.compute_loss(outputs, y) if len(y) else outputs.sum()  # 0, that has a gradient
         self.scores_of(stage).hold(loss, outputs, y)
         if stage == "train" and self.trainer.world_size > 1 and self.trainer.is_last_batch:
             samples = self.trainer.strategy.reduce(torch.tensor(len(y), device=self.device), reduce_op="sum")
@@ -150,13 +151,13 @@ class SupervisedModule(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": cast(Any, schedule)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["facts"] = asdict(self.objective.facts)
-        checkpoint["loss"] = self.objective.name
+        checkpoint["facts"] = asdict(self.task.facts)
+        checkpoint["loss"] = self.task.name
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.facts is None and "facts" in checkpoint:  # read from Python: the command line has given both already
             loss = checkpoint["loss"]
-            self.learn(Facts(**checkpoint["facts"]), getattr(nn, loss)() if loss in LOSSES else None)
+            self.set_task(Facts(**checkpoint["facts"]), getattr(nn, loss)() if loss in LOSSES else None)
 
 
 # Lightning asks for it at each step; worked out anew each time it costs a small network 3 % of its step

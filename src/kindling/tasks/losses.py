@@ -5,7 +5,6 @@ of the target, and how a prediction is read off the same numbers are facts of th
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from math import log
 from typing import Any, NamedTuple
 
@@ -119,7 +118,7 @@ LOSSES = {
 USUAL = {"binary": "CrossEntropyLoss", "multiclass": "CrossEntropyLoss", "regression": "MSELoss"}
 
 
-def make(spec: Mapping[str, Any] | None) -> nn.Module | None:
+def make_loss(spec: Mapping[str, Any] | None) -> nn.Module | None:
     """A loss from its options: ``{"class_path": ..., "init_args": {...}}``, where a list stands for a tensor."""
     if spec is None:
         return None
@@ -131,61 +130,3 @@ def make(spec: Mapping[str, Any] | None) -> nn.Module | None:
         return import_class(spec["class_path"], "--model.loss")(**arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"--model.loss {spec['class_path'].rpartition('.')[2]}: {error}") from error
-
-
-class Objective:
-    """One loss on one task.
-
-    Args:
-        loss: A loss of torch.nn that is in ``LOSSES``; one of your own is fed as the task's usual one is. None for
-            ``default``, or where that is not for the task, for the task's usual one.
-        facts: The task.
-        default: Name of a loss.
-
-    Raises:
-        UsageError: The loss is for other tasks, or its options are not for it.
-    """
-
-    def __init__(self, loss: nn.Module | None, facts: Facts, default: str | None = None) -> None:
-        if loss is None:
-            name = default if default is not None and facts.task in LOSSES[default] else USUAL[facts.task]
-            loss = getattr(nn, name)()
-        name = type(loss).__name__
-        forms = LOSSES.get(name, {facts.task: LOSSES[USUAL[facts.task]][facts.task]})
-        if facts.task not in forms:
-            suited = ", ".join(n for n, tasks in LOSSES.items() if facts.task in tasks)
-            kind = {"regression": "a number", "binary": "one of two classes", "multiclass": "one of several classes"}
-            raise UsageError(
-                f"--model.loss {name} is not for {facts.target}, which is {kind[facts.task]}: choose one of {suited}"
-            )
-        self.loss, self.facts, self.name = loss, facts, name
-        self.form = forms[facts.task]
-        if getattr(loss, "reduction", "mean") == "none":
-            raise UsageError("--model.loss.reduction none: a loss to train by is one number: mean or sum")
-        weight = getattr(loss, "weight", None)
-        if self.form.num_outputs == 0 and isinstance(weight, Tensor) and len(weight) != self.num_outputs:
-            raise UsageError(
-                f"--model.loss.weight has {len(weight)} numbers for the {self.num_outputs} classes: "
-                f"{', '.join(facts.class_names)}"
-            )
-        if name in LOSSES:
-            y = torch.zeros(2, dtype=torch.int64 if facts.class_names else torch.float32)
-            try:  # torch's losses look at most of their options when they are called
-                self.compare(torch.zeros(2, self.num_outputs), y)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise UsageError(f"--model.loss {name}: {error}") from error
-
-    @property
-    def num_outputs(self) -> int:
-        return self.form.num_outputs or len(self.facts.class_names)
-
-    def compare(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Outputs (B, num_outputs) and targets (B,) to the mean loss."""
-        # in float32: some losses lose too much in half of it
-        autocast = torch.is_autocast_enabled(outputs.device.type)
-        with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
-            return self.form.compare(self.loss, outputs.float(), y, self.facts)
-
-    def read(self, outputs: Tensor) -> Tensor:
-        """Outputs (B, num_outputs) to probabilities (B, classes), or to numbers in the target's units (B, 1 or 2)."""
-        return self.form.read(outputs.float(), self.facts)

@@ -54,7 +54,7 @@ def load(
         restore_data(data, content)
         model = model_class.load_from_checkpoint(file, map_location="cpu", weights_only=True)
         if isinstance(model, SupervisedModule) and config["loss"]:
-            model.learn(model.objective.facts, losses.make(config["loss"]))
+            model.set_task(model.task.facts, losses.make_loss(config["loss"]))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{file} does not fit {model_class.__name__} and {data_class.__name__}: {error}"

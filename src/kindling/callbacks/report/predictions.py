@@ -34,10 +34,10 @@ class PredictionWriter(BasePredictionWriter):
         """Refuse data with a column that a prediction would replace."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero and hasattr(data, "describe"):
-            self._described = dict(data.describe(data.predict_set))
+            self._described = dict(data.describe(data.predict_set, range(len(data.predict_set))))
         names = _class_names(pl_module, data)
         added = {"prediction", *(f"p({name})" for name in names)}
-        if not names and isinstance(pl_module, SupervisedModule) and pl_module.objective.num_outputs == 2:
+        if not names and isinstance(pl_module, SupervisedModule) and pl_module.task.num_outputs == 2:
             added.add("std")
         column = trainer.strategy.broadcast(next((name for name in self._described if name in added), None))
         if column is not None:

@@ -123,7 +123,7 @@ class TestReport(Callback):
         if not len(order):
             return None
         true, predicted = (read(values[order], facts) for values in (tested.targets, tested.predictions))
-        described = data.describe(data.test_set)
+        described = data.describe(data.test_set, order.tolist())
         found: dict[str, list[Any]] = {"prediction": predicted}
         if facts.class_names:
             found["probability"] = sizes.tolist()
@@ -131,7 +131,7 @@ class TestReport(Callback):
             found |= {"std": tested.predictions[order, 1].tolist()} if tested.predictions.shape[1] > 1 else {}
             found["error"] = sizes.tolist()
         columns = {facts.target: true}
-        columns |= {name: [values[n] for n in order.tolist()] for name, values in described.items()}
+        columns |= {name: list(values) for name, values in described.items()}
         # what the data calls by the same name is kept beside it
         columns = {f"{name} (data)" if name in found else name: values for name, values in columns.items()}
         write(self.folder / "mistakes.csv", columns | found)

@@ -66,7 +66,7 @@ class Table(ABC):
 
     @abstractmethod
     def cells(self, rows: Iterable[int]) -> dict[str, list[object]]:
-        """All columns of some rows, counted from 0 and in the order of the file, exactly as the file has them."""
+        """All columns of some rows, counted from 0, in the order asked for, exactly as the file has them."""
 
     @abstractmethod
     def place(self, row: int) -> str:
@@ -125,8 +125,10 @@ class TextTable(Table):
         return self._typed(frame, kinds)
 
     def cells(self, rows: Iterable[int]) -> dict[str, list[object]]:
+        rows = list(rows)
         wanted = set(rows)
-        chosen = [cells for row, (_, cells) in enumerate(self._records(), start=-1) if row in wanted]
+        found = {row: cells for row, (_, cells) in enumerate(self._records(), start=-1) if row in wanted}
+        chosen = [found[row] for row in rows]
         return {name: [cells[n] for cells in chosen] for n, name in enumerate(self.columns)}
 
     def place(self, row: int) -> str:
