@@ -87,7 +87,7 @@ def tag_scores(scores: dict[str, Array], names: Sequence[str], title: str) -> "F
     axes.invert_yaxis()  # the first tag on top
     axes.set(xlim=(0, 1), xlabel="score")
     axes.grid(True, axis="x")
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside right center")
     return figure
 
 

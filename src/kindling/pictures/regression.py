@@ -40,6 +40,7 @@ def predicted_against_true(
         ends = [float(true.min()), float(true.max())]
         axes.plot(ends, ends, color=VERMILION, linestyle="--", linewidth=1, label="predicted = true")
         axes.set(title=headings[n], xlabel=f"true {clip(name, 40)}", ylabel=f"predicted {clip(name, 40)}")
+        axes.locator_params(nbins=6)
         axes.grid(True)
         axes.legend()
     for axes in grid:  # those left over in the last row

@@ -8,7 +8,6 @@ import math
 from functools import partial
 
 from torch import Tensor
-from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 
 from kindling.facts import Facts
 from kindling.pictures import classification, regression
@@ -38,7 +37,7 @@ def of_classes(predictions: Tensor, targets: Tensor, facts: Facts, subject: str)
 def of_tags(
     predictions: Tensor, targets: Tensor, facts: Facts, subject: str, threshold: float = 0.5
 ) -> dict[str, Draw]:
-    """Scores per tag, of probabilities (N, T) and targets (N, T) of 0 and 1; from ``threshold`` on a tag is predicted."""
+    """Scores per tag, of probabilities (N, T) and targets (N, T) of 0 and 1; ``threshold`` and above is a yes."""
     predicted, true = predictions >= threshold, targets.bool()
     hits, found, there = (predicted & true).sum(dim=0), predicted.sum(dim=0), true.sum(dim=0)  # (T,)
     shown = there.argsort(descending=True, stable=True)[:SHOWN_CLASSES].sort().values
@@ -52,7 +51,7 @@ def of_tags(
 
 
 def of_numbers(predictions: Tensor, targets: Tensor, facts: Facts, subject: str) -> dict[str, Draw]:
-    """Predicted against true, of numbers (N, T), with standard deviations (N, 2 T); one target is (N,), several (N, T)."""
+    """Predicted against true, of numbers (N, T) or with standard deviations (N, 2 T), and targets (N,) or (N, T)."""
     finite = predictions.isfinite().all(dim=1)
     if not finite.any():
         return {}
@@ -60,11 +59,9 @@ def of_numbers(predictions: Tensor, targets: Tensor, facts: Facts, subject: str)
     p, *std = (part[:, :SHOWN_TARGETS] for part in predictions[finite].split(y.shape[1], dim=1))
     y = y[:, :SHOWN_TARGETS]
     names = (facts.targets or (facts.target,))[: y.shape[1]]
-    headings = []
-    for one, true in zip(p.T, y.T, strict=True):
-        mae, rmse = mean_absolute_error(one, true), mean_squared_error(one, true, squared=False)
-        r2 = f"  R² {r2_score(one, true):.4f}" if len(true) > 1 else ""
-        headings.append(f"MAE {mae:.4g}  RMSE {rmse:.4g}{r2}")
+    mae, square = (p - y).abs().mean(dim=0), (p - y).square().mean(dim=0)
+    scores = zip(mae, square.sqrt(), 1 - square / y.var(dim=0, correction=0), strict=True)
+    headings = [f"MAE {mae:.4g}  RMSE {rmse:.4g}  R² {r2:.4f}" for mae, rmse, r2 in scores]
     title = f"{subject}, the first {len(names)} targets" if len(names) < len(facts.targets) else subject
     points = [t[:: math.ceil(len(y) / SHOWN_POINTS)].numpy() for t in (p, y, *std)]
     return {"predicted": partial(regression.predicted_against_true, names, headings, title, *points)}
