@@ -131,7 +131,7 @@ class TestReport(Callback):
             captions = [f"{clip(y, 17)}\n→ {clip(p, 14)} {_cell(s)}" for y, p, *_, s in islice(rows, SHOWN)]
             title += f" (true → {', '.join(found)})"
             return {"mistakes": partial(samples.image_grid, as_pixels(x).numpy(), captions, title)}
-        shown = dict(islice(described.items(), SHOWN_COLUMNS))
+        shown = dict(islice(((name, values) for name, values in described.items() if name not in true), SHOWN_COLUMNS))
         shown |= {f"true {name}": values for name, values in true.items()} | found
         cells = {clip(name): [_cell(value) for value in values[:SHOWN]] for name, values in shown.items()}
         return {"mistakes": partial(samples.table, cells, title)}
