@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import RUN, Kindling, equal, rows, weights
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from kindling.callbacks.report import projector
+from kindling.callbacks.report import projector, test_report
 from kindling.callbacks.report.publish import publish
+from kindling.callbacks.report.score_files import main_scores
 from kindling.callbacks.report.test_report import TestReport
 from kindling.data.base import DataModule
 from kindling.data.loading import InMemory
@@ -281,6 +282,16 @@ class Few(DataModule):
         return {name: [cells[n] for n in indices] for name, cells in columns.items()}
 
 
+def by_hand(network: SimpleNet, data: Few, folder: Path) -> None:
+    """A test without the command line."""
+    with warnings.catch_warnings():
+        for message in ("does not have many workers", "LeafSpec", "logger. on"):
+            warnings.filterwarnings("ignore", f".*{message}")
+        options: dict[str, Any] = {"enable_progress_bar": False, "enable_checkpointing": False, "logger": False}
+        trainer = Trainer(callbacks=[TestReport(folder)], accelerator="cpu", **options)
+        trainer.test(network, datamodule=data, verbose=False)
+
+
 @pytest.mark.parametrize("weight", [0.0, torch.nan])
 @pytest.mark.parametrize("outputs", [0, 1, 2, 30])
 def test_odd_cases_are_drawn_or_left_out(tmp_path: Path, outputs: int, weight: float) -> None:
@@ -289,20 +300,64 @@ def test_odd_cases_are_drawn_or_left_out(tmp_path: Path, outputs: int, weight: f
     network = SimpleNet(num_outputs=outputs or 1)
     for parameter in network.parameters():
         nn.init.constant_(parameter, weight)
-    with warnings.catch_warnings():
-        for message in ("does not have many workers", "LeafSpec", "logger. on"):
-            warnings.filterwarnings("ignore", f".*{message}")
-        Trainer(
-            logger=False,
-            callbacks=[TestReport(tmp_path / "run")],
-            accelerator="cpu",
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-        ).test(network, datamodule=Few(names_, y), verbose=False)
+    by_hand(network, Few(names_, y), tmp_path / "run")
     finite = weight == 0
     drawn = {"confusion.png", "boundary.png"} if outputs > 1 else set()
     drawn |= {"reliability.png" if outputs > 1 else "predicted.png"} if finite else set()
     assert names(tmp_path / "run") == drawn | {"mistakes.png", "mistakes.csv"}
+
+
+class Counting(InMemory):
+    """Remembers how many samples it was asked for at once."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        super().__init__(*tensors)
+        self.asked: list[int] = []
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        self.asked.append(len(indices))
+        return super().__getitems__(indices)
+
+
+def report(folder: Path, samples: int) -> Counting:
+    """Test a network that is always wrong, by hand; returns the test set, which the loader has gone through."""
+    data = Few(("a $", "b"), torch.zeros(samples, dtype=torch.int64))
+    data.test_set = Counting(torch.randn(samples, 2), data.test_set.tensors[1])
+    data.describe = lambda dataset, indices: {"sample": indices}  # type: ignore[method-assign]
+    network = SimpleNet(num_outputs=2)
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0)
+    with torch.no_grad():
+        next(reversed([*network.parameters()]))[1] = 1  # the bias of the second class
+    by_hand(network, data, folder)
+    return data.test_set
+
+
+def test_of_a_large_test_set_only_the_samples_shown_are_asked_for(tmp_path: Path) -> None:
+    dataset = report(tmp_path, samples=5000)
+    assert len(rows(tmp_path / "mistakes.csv")) == 5000
+    assert dataset.asked[:625] == [8] * 625  # the test itself
+    assert sorted(dataset.asked[625:]) == [24, 1667]  # mistakes.png, and every third point of boundary.png
+
+
+def test_predictions_too_large_to_hold_get_no_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(test_report, "HELD_NUMBERS", 99)
+    report(tmp_path, samples=50)
+    assert capsys.readouterr().out == "No pictures of this test: 50 predictions of 2 numbers are too large to hold\n"
+    assert not any(tmp_path.iterdir())
+    monkeypatch.setattr(test_report, "HELD_NUMBERS", 100)
+    report(tmp_path, samples=50)
+    assert "confusion.png" in names(tmp_path)
+
+
+def test_scores_of_single_tags_are_left_to_the_files() -> None:
+    network = SimpleNet(num_outputs=2)
+    network.set_task(Facts(in_features=2, class_names=("cat", "big_dog"), task="multilabel"))
+    named = ["test/loss", "test/f1", "test/f1_cat", "test/f1_big_dog", "test/acc_top5"]
+    assert main_scores(named, network) == ["test/loss", "test/f1", "test/acc_top5"]
+    assert main_scores(named, LightningModule()) == named
 
 
 # Pictures of a training
