@@ -194,8 +194,7 @@ class TabularCSV(DataModule):
         """Rows of another file than that for training."""
         if option not in self._others:
             table = open_table(Path(path), f"--data.{option}")
-            encode = self.learned.rows_to_predict if option == "predict_path" else self.learned.rows_to_test
-            self._others[option] = encode(table)
+            self._others[option] = self.learned.encode(table, with_targets=option == "test_path")
         return self._others[option]
 
 

@@ -64,22 +64,20 @@ class Learned:
             DataError: One of them is missing.
         """
         targets = self.targets.columns if with_targets else []
-        check_columns([*self.numeric, *self.categorical, *targets], table.columns, str(table.path))
+        check_columns([*self.features.names, *targets], table.columns, str(table.path))
         texts = [*self.categorical, *targets] if self.classes else [*self.categorical]
-        return table.read([*self.numeric, *self.categorical, *targets], texts)
+        return table.read([*self.features.names, *targets], texts)
 
-    def rows_to_predict(self, table: Table) -> TableRows:
-        frame = self.read(table, with_targets=False)
-        return TableRows(table, np.arange(len(frame)), self.features.encode(frame, table.place))
-
-    def rows_to_test(self, table: Table) -> TableRows:
-        frame = self.read(table)
-        rows = usable_rows(table, frame, self.targets.columns, self.numeric if self.options["gaps"] == "drop" else [])
+    def encode(self, table: Table, with_targets: bool) -> TableRows:
+        """Rows of another file than that of the training, to test with or, without targets, to predict."""
+        frame = self.read(table, with_targets)
+        without_gaps = self.numeric if self.options["gaps"] == "drop" else []
+        rows = usable_rows(table, frame, self.targets.columns, without_gaps) if with_targets else np.arange(len(frame))
         if not len(rows):
             raise DataError(f"{table.path} has no row to test with: name another table with --data.test_path")
         frame = frame.iloc[rows]
-        y = self.targets.tensor(self.targets.encode(frame, table.place))
-        return TableRows(table, rows, self.features.encode(frame, table.place), y)
+        y = [self.targets.tensor(self.targets.encode(frame, table.place))] if with_targets else []
+        return TableRows(table, rows, self.features.encode(frame, table.place), *y)
 
 
 def split_table(
@@ -94,7 +92,8 @@ def split_table(
     path, target = str(table.path), options.target
     frame = learned.read(table) if learned else read_training_table(table, options)
     columns = [c for c in frame.columns if c not in target]
-    numeric = [c for c in columns if c not in options.categorical and frame[c].dtype == np.float64]
+    can_be_numeric = [c for c in columns if c not in options.categorical and frame[c].dtype == np.float64]
+    numeric = list(learned.numeric) if learned else can_be_numeric
     rows = usable_rows(table, frame, target, numeric if options.gaps == "drop" else [])
     known = frame[target].iloc[rows]
     targets = learned.targets if learned else Targets(target, find_classes(known, options.task, path), [])
