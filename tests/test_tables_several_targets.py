@@ -64,8 +64,7 @@ def test_one_target_in_a_list_is_one_target(table: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("form", [(0, 1), (False, True), ("false", "true"), ("no", "yes"), ("No", "Yes"), (0.0, 1.0)])
 def test_tags_in_any_form(table: pd.DataFrame, form: tuple[object, object]) -> None:
-    written = table.assign(**{name: [form[n] for n in table[name]] for name in TAGS})
-    written.to_csv("table.csv", index=False)
+    table.assign(**{name: table[name].map(dict(enumerate(form))) for name in TAGS}).to_csv("table.csv", index=False)
     data = made(TAGS)
     assert data.title == "table.csv (3 tags)"
     assert (data.facts.kind, data.facts.class_names, data.facts.targets) == ("multilabel", tuple(TAGS), ())

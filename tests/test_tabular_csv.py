@@ -504,13 +504,17 @@ def test_numbers_with_commas_may_be_texts() -> None:
 @pytest.mark.parametrize("content", [b"no gzip", gzip.compress(TABLE.encode())[:-30]])
 def test_a_damaged_archive(content: bytes) -> None:
     Path("table.csv.gz").write_bytes(content)
-    with pytest.raises(DataError, match=r"^table.csv.gz can't be read \(.*\): save the table anew$"):
+    with pytest.raises(
+        DataError, match=r"^table.csv.gz can't be read \(.*\): make it readable, or save the table anew$"
+    ):
         TabularCSV("table.csv.gz", "y").setup("fit")
 
 
 def test_a_parquet_file_needs_pyarrow_and_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("table.parquet").write_bytes(b"no parquet")
-    with pytest.raises(DataError, match=r"^table.parquet can't be read \(.*\): save the table anew$"):
+    with pytest.raises(
+        DataError, match=r"^table.parquet can't be read \(.*\): make it readable, or save the table anew$"
+    ):
         TabularCSV("table.parquet", "y").setup("fit")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=r"needs pyarrow: pip install -e '\.\[parquet\]'"):

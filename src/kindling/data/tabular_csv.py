@@ -74,11 +74,10 @@ class TabularCSV(DataModule):
         for option, value, known in (("gaps", gaps, get_args(Gaps)), ("task", task, get_args(Task))):
             if value not in known:
                 raise UsageError(f"--data.{option} {value}: one of {', '.join(known)}")
-        shares_add_up = len(split) == 3 and abs(sum(split) - 1) <= 1e-6  # which NaN doesn't
-        if not shares_add_up or min(split) < 0 or min(split[:2]) == 0:
-            raise UsageError(
-                f"--data.split {list(split)}: three shares that add up to 1, and only that of test can be 0"
-            )
+        adds_up = len(split) == 3 and abs(sum(split) - 1) <= 1e-6  # which NaN doesn't
+        if not adds_up or min(split) < 0 or min(split[:2]) == 0:
+            what = "three shares that add up to 1, and only that of test can be 0"
+            raise UsageError(f"--data.split {list(split)}: {what}")
         if seed < 0:
             raise UsageError(f"--data.seed {seed}: a seed is at least 0")
         if not target:

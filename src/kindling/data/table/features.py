@@ -33,12 +33,7 @@ class Features:
 
     @classmethod
     def learn(cls, training: pd.DataFrame, numeric: Sequence[str], gaps: str, path: str) -> "Features":
-        """
-        Args:
-            training: The training rows of these columns.
-            numeric: Those of numbers, as float64; the others are categories.
-            gaps: ``median`` fills them with it, anything else with the mean.
-            path: Of the file, for a message.
+        """From the training rows, whose columns are ``numeric``, as float64, or else categories.
 
         Raises:
             DataError: A column has no value, or too many categories.

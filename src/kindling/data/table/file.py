@@ -32,15 +32,7 @@ class Table(ABC):
 
     @abstractmethod
     def read(self, columns: Sequence[str], texts: Collection[str] = ()) -> pd.DataFrame:
-        """Some columns of all rows.
-
-        Args:
-            columns: Their names, in any order.
-            texts: Those whose cells stay as they are written, also where all are numbers.
-
-        Returns:
-            Numbers, as float64 or the file's own type, and categories.
-        """
+        """All rows of some columns, of numbers or categories; ``texts`` names those whose cells stay as written."""
 
     @abstractmethod
     def cells(self, rows: Sequence[int]) -> dict[str, list[object]]:
@@ -129,10 +121,7 @@ class TextTable(Table):
 
     def _pandas(self, columns: Sequence[str], dtype: Any, nrows: int | None = None) -> pd.DataFrame:
         form: dict[str, Any] = {"sep": self.separator, "header": 0, "names": self.columns, "index_col": False}
-        try:
-            return pd.read_csv(self.path, usecols=list(columns), dtype=dtype, nrows=nrows, **form)
-        except pd.errors.ParserError as error:
-            raise _unreadable(self.path, error) from error
+        return pd.read_csv(self.path, usecols=list(columns), dtype=dtype, nrows=nrows, **form)
 
 
 class ParquetTable(Table):
@@ -182,7 +171,7 @@ def open_table(path: Path, option: str) -> Table:
             what = "is not a file" if path.exists() else "does not exist"
             raise DataError(f"{option} {path} {what}: name the file of a table")
     except OSError as error:
-        raise DataError(f"{option} {path} can't be read ({error.strerror}): name another file") from error
+        raise _unreadable(path, error) from error
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"{option} {path}: save the table as one of {', '.join(SUFFIXES)}")
     return ParquetTable(path) if path.suffix.lower() == ".parquet" else TextTable(path)
@@ -190,5 +179,4 @@ def open_table(path: Path, option: str) -> Table:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     why = " ".join(str(getattr(error, "strerror", None) or error).split())
-    remedy = "make it readable" if isinstance(error, PermissionError) else "save the table anew"
-    return DataError(f"{path} can't be read ({why}): {remedy}")
+    return DataError(f"{path} can't be read ({why}): make it readable, or save the table anew")

@@ -106,7 +106,7 @@ def split_table(
         statistics = [[*mean_and_std(values), float(values.min())] for values in of_targets]
         known_features = features.numeric, features.categorical
         learned = Learned(options._asdict(), table.sha256(), shares, *known_features, targets.classes, statistics)
-    if shares[2]:
+    if shares[2] and targets.classes:
         _name_untested(targets, y[parts[2]], path)
     x, targets_of_rows = learned.features.encode(frame, table.place), targets.tensor(y)
     del frame  # a large table would otherwise be in memory three times

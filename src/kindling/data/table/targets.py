@@ -71,12 +71,7 @@ class Targets:
 
 
 def find_classes(usable: pd.DataFrame, task: str, path: str) -> list[str]:
-    """The classes or tags to predict, none where these are numbers.
-
-    Args:
-        usable: The columns to predict, in the rows to train and test with.
-        task: As ``TabularCSV`` has it.
-        path: Of the file, for a message.
+    """The classes or tags to predict, none for numbers, from the targets of the rows to train and test with.
 
     Raises:
         DataError: There is nothing to learn, or no task that fits.
