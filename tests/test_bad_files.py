@@ -51,16 +51,11 @@ def cut(file: str, by: int, make: Callable[[], object]) -> Callable[[], object]:
     return prepare
 
 
-def many_columns() -> None:
-    names, cells = ",".join(f"c{n}" for n in range(999_999)), ",".join(["1"] * 999_999)
-    Path("table.csv").write_text(f"{names},y\n{cells},2\n")
-
-
 TABLES = [
-    Case("a table that isn't there", FIT, "table.csv does not exist: name a file that does"),
-    Case("a folder for a table", FIT, "is a folder: name a file in it", Path("table.csv").mkdir),
+    Case("a table that isn't there", FIT, "table.csv does not exist: name the file of a table"),
+    Case("a folder for a table", FIT, "is not a file: name the file of a table", Path("table.csv").mkdir),
     Case("a link to nowhere", FIT, "does not exist", lambda: Path("table.csv").symlink_to("nowhere.csv")),
-    Case("a pipe for a table", FIT, "is a pipe or a device: name a file", lambda: os.mkfifo("table.csv")),
+    Case("a pipe for a table", FIT, "is not a file", lambda: os.mkfifo("table.csv")),
     Case("a table's name too long for a file", path("x" * 300 + ".csv"), "File name too long"),
     Case("a spreadsheet", path("table.xlsx"), "save the table as one of .csv", written("PK", "table.xlsx")),
     Case("a spreadsheet that is called .csv", FIT, "not UTF-8", written(b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xff")),
@@ -72,19 +67,18 @@ TABLES = [
     Case("separators of two kinds", FIT, "line 2: the number of cells is 2", written(TABLE.replace(",0.", ";0."))),
     Case("a separator unheard of", FIT, "no column y, but a|b|y", written(TABLE.replace(",", "|"))),
     Case("a quote that is never closed", FIT, "its quotes come in pairs", written(TABLE + '1,"u,2\n')),
-    Case("a quote too many in a long file", FIT, "131,072 characters", written(f'{TABLE}1,"u,2\n{TABLE * 500}')),
-    Case("a cell of a megabyte", FIT, "line 32: a cell of more than", written(f"{TABLE}1,{'u' * 10**6},2\n")),
-    Case("a line of 20 megabytes", FIT, "line 1: more than 16,777,216 characters", written("x" * 20_000_000)),
-    Case("a million columns", FIT, "name those that count with --data.features", many_columns),
+    Case("a quote too many in a long file", FIT, "(131072): see whether", written(f'{TABLE}1,"u,2\n{TABLE * 500}')),
+    Case("a cell of a megabyte", FIT, "line 32: field larger than", written(f"{TABLE}1,{'u' * 10**6},2\n")),
+    Case("a line of 20 megabytes", FIT, "line 1: field larger than", written("x" * 20_000_000)),
     Case("Latin-1", FIT, "line 32: not UTF-8", written(TABLE.encode() + "1,é,2\n".encode("latin-1"))),
     Case("UTF-16", FIT, "line 1: not UTF-8", written(TABLE.encode("utf-16"))),
-    Case("UTF-16 without its mark", FIT, "line 1: a NUL", written(TABLE.encode("utf-16-le"))),
-    Case("NUL bytes", FIT, "line 32: a NUL, which no text has", written(TABLE + "1,\0,2\n")),
+    Case("UTF-16 without its mark", FIT, "line 1: not UTF-8 text", written(TABLE.encode("utf-16-le"))),
+    Case("NUL bytes", FIT, "line 32: not UTF-8 text", written(TABLE + "1,\0,2\n")),
     Case("two columns of one name", FIT, "several columns called a", rows("a,a,y", "{n},{n},{n}")),
     Case("two columns, but for spaces", FIT, "several columns called y", rows("a,y, y", "{n},{n},{n}")),
     Case("no column with a name to predict from", FIT, "no column of table.csv is left", rows(",y", "{n},{n}")),
     Case("a target that isn't there", FIT, "--data.target: table.csv has no column y", rows("a,b", "{n},{n}")),
-    Case("a target without a value", FIT, "column y has no value", rows("a,y", "{n},")),
+    Case("a target without a value", FIT, "usable rows 0", rows("a,y", "{n},")),
     Case("a target of one value", FIT, "nothing can be learned: add rows", rows("a,y", "{n},5")),
     Case("a text in a column of numbers", FIT, "take the column for texts", written(TABLE + "many,u,1\n")),
     Case("a text in a target of numbers", FIT, "--data.task classification", written(TABLE + "1,u,many\n")),
@@ -92,11 +86,11 @@ TABLES = [
     Case("a number below all others", FIT, "line 32: -inf in column a is too large", written(TABLE + "-inf,u,1\n")),
     Case("a number that float64 can't hold", FIT, "line 32: inf in column a", written(TABLE + "1e400,u,1\n")),
     Case("a number whose square float32 can't hold", FIT, "line 32: 1e+30", written(TABLE + "1,u,1e30\n")),
-    Case("decimal commas", FIT, "'0,5' in column a is not a number: write numbers with", rows("a;y", "{n},5;{n}")),
-    Case("decimal commas in the target", FIT, "write numbers with a point", rows("a;y", "{n};{n},5")),
-    Case("separators of thousands", FIT, "nothing between thousands", rows("a,y", '"{n},500.25",{n}')),
-    Case("prices", FIT, "'$0' in column a is not a number: write numbers", rows("a,y", "${n},{n}")),
-    Case("prices in the target", FIT, "no currency or % beside them, or take", rows("a;y", "{n};1.{n}00,50 €", 8)),
+    Case("decimal commas", FIT, "'0,5' in column a is not a number: write it like", rows("a;y", "{n},5;{n}")),
+    Case("decimal commas in the target", FIT, "write it like 1234.5", rows("a;y", "{n};{n},5")),
+    Case("separators of thousands", FIT, "without commas", rows("a,y", '"{n},500.25",{n}')),
+    Case("prices", FIT, "'$0' in column a is not a number: write it", rows("a,y", "${n},{n}")),
+    Case("prices in the target", FIT, "without commas, currency or %, or take", rows("a;y", "{n};1.{n}00,50 €", 8)),
     Case("shares in the target", FIT, "'0 %' in column y", rows("a,y", "{n},{n} %")),
     Case("a text of its own in each row", FIT, "too many for categories", rows("a,y", "id{n},{n}")),
     Case("a column of gaps", FIT, "leave it out with --data.ignore a", rows("a,b,y", ",{n},{n}")),
@@ -105,11 +99,10 @@ TABLES = [
     Case("gaps in every row", (*FIT, "--data.gaps=drop"), "usable rows 0", written("a,b,y\n" + "1,,1\n,1,2\n" * 9)),
     Case("a feature that isn't there", (*FIT, "--data.features=[a, c]"), "no column c", written(TABLE)),
     Case("a feature named twice", (*FIT, "--data.features=[a, a]"), "named twice", written(TABLE)),
-    Case("a feature to leave out", (*FIT, "--data.features=[a, b]", "--data.ignore=a"), "twice", written(TABLE)),
-    Case("the target for a feature", (*FIT, "--data.features=[a, y]"), "that is the target", written(TABLE)),
+    Case("a feature to leave out", (*FIT, "--data.features=[a]", "--data.ignore=a"), "is left", written(TABLE)),
+    Case("the target for a feature", (*FIT, "--data.features=[a, y]"), "y: that is the target", written(TABLE)),
     Case("shares that are no numbers", (*FIT, "--data.split=[.nan, .nan, .nan]"), "that add up to 1", written(TABLE)),
     Case("classes for a number", ("fit", "--model=TripletNet", *FIT[2:]), "the target is a number", written(TABLE)),
-    Case("no features", (*FIT, "--data.features=[]"), "no column of table.csv is left", written(TABLE)),
     Case("gzip that is none", path("table.csv.gz"), "Not a gzipped file", written(TABLE, "table.csv.gz")),
     Case(
         "gzip cut short",
@@ -140,12 +133,12 @@ OTHER = {"test": (*FIT, "--data.test_path=other.csv"), "predict": ("predict", "-
 OTHER["predict"] += ("--data.predict_path=other.csv",)
 OTHERS = [
     ("that isn't there", "does not exist", lambda: None),
-    ("that is a folder", "is a folder: name a file in it", Path("other.csv").mkdir),
+    ("that is a folder", "is not a file: name the file of a table", Path("other.csv").mkdir),
     ("that is empty", "other.csv is empty", written("", "other.csv")),
     ("without rows", "no rows: add some", written("a,b,y\n", "other.csv")),
     ("without a column", "no column b, which the training table had", written("a,y\n1,2\n", "other.csv")),
     ("with a text for a number", "'x' in column a is not a number", written("a,b,y\nx,u,1\n", "other.csv")),
-    ("with a decimal comma", "write numbers with a point", written('a,b,y\n"1,5",u,1\n', "other.csv")),
+    ("with a decimal comma", "write it like 1234.5", written('a,b,y\n"1,5",u,1\n', "other.csv")),
     ("with an infinite number", "inf in column a is too large", written("a,b,y\ninf,u,1\n", "other.csv")),
 ]
 AFTER_TRAINING = [
@@ -169,7 +162,7 @@ AFTER_TRAINING = [
         "train anew",
         written(TABLE * 2),
     ),
-    Case("a test after it was removed", ("test", "--ckpt_path=best"), "name a file", Path("table.csv").unlink),
+    Case("a test after it was removed", ("test", "--ckpt_path=best"), "name the file", Path("table.csv").unlink),
 ]
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kindling.data import TabularCSV
-from kindling.data.tabular_csv import TableRows
+from kindling.data.table.learned import TableRows
 from kindling.errors import KindlingError
 from kindling.runs import checkpoints
 
@@ -99,7 +99,7 @@ def test_a_good_table_is_what_was_written(table: Written) -> None:
     for part in parts:
         x, y = part.tensors
         for stored, name in zip(x.T, data.facts.feature_names, strict=True):
-            known = learned["categorical"].get(name)
+            known = learned.categorical.get(name)
             for value, row in zip(stored.tolist(), part.rows, strict=True):
                 meant = table.columns[name][row]
                 if known is None:
@@ -108,12 +108,12 @@ def test_a_good_table_is_what_was_written(table: Written) -> None:
                     assert value == (len(known) if meant is None else known.index(meant) if meant in known else -1)
         for label, row in zip(y.tolist(), part.rows, strict=True):
             meant = table.columns[table.target][row]
-            if not learned["classes"]:
+            if not learned.classes:
                 assert same(label, meant)
             elif isinstance(meant, str):
-                assert learned["classes"][label] == meant
+                assert learned.classes[label] == meant
             else:
-                assert float(learned["classes"][label]) == meant
+                assert float(learned.classes[label]) == meant
 
 
 @st.composite
@@ -223,7 +223,7 @@ def check_cells(data: TabularCSV, part: TableRows) -> None:
     """What pandas made of a file, against its cells as the csv module has them."""
     cells = data.describe(part, range(len(part)))
     for stored, name in zip(part.tensors[0].T, data.facts.feature_names, strict=True):
-        known = data.learned["categorical"].get(name)
+        known = data.learned.categorical.get(name)
         for value, cell in zip(stored.tolist(), cells[name], strict=True):
             if known is None:
                 assert same(value, as_number(str(cell)))
@@ -231,9 +231,9 @@ def check_cells(data: TabularCSV, part: TableRows) -> None:
                 assert cell in MISSING
             elif value >= 0:
                 assert alike(known[int(value)], str(cell))
-    for label, cell in zip(part.tensors[1].tolist(), cells[data.target], strict=True):
-        if data.learned["classes"]:
-            assert alike(data.learned["classes"][label], str(cell))
+    for label, cell in zip(part.tensors[1].tolist(), cells[data.facts.target], strict=True):
+        if data.learned.classes:
+            assert alike(data.learned.classes[label], str(cell))
         else:
             assert same(label, as_number(str(cell)))
 

@@ -97,18 +97,18 @@ def test_a_training_goes_on_with_the_rows_and_statistics_that_it_had(kindling: K
     wine.iloc[::-1].to_csv("wine.csv", index=False)
     for command in ("test", "validate"):
         kindling(command, "--ckpt_path=best", code=2)
-        assert "wine.csv is not the file that the training saw, so which of its rows are" in kindling.err
+        assert "wine.csv is not the file that the training saw" in kindling.err
     kindling("predict", "--ckpt_path=best", code=2)
-    assert "can't be told: name other rows with --data.predict_path, or train anew" in kindling.err
+    assert "name rows with --data.test_path or --data.predict_path, or train anew" in kindling.err
     line = kindling.fails("test", "--ckpt_path=best", "--data.seed=7")
-    assert "the checkpoint was trained with 0, which would mix training and test rows" in line
+    assert "the checkpoint was trained with 0: leave that option out, or train anew" in line
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--data.target=Pric",), "--data.target: "),
-        (("--data.path=nowhere.csv",), "--data.path nowhere.csv does not exist: name a file that does"),
+        (("--data.path=nowhere.csv",), "--data.path nowhere.csv does not exist: name the file of a table"),
         (("--data.ignore=Ally",), "has no column Ally, did you mean Alley?"),
         (("--data.gaps=zero",), "--data.gaps zero: should be 'mean', 'median', 'drop'"),
         (("--data.split=[1, 2]",), "--data.split [1, 2]: should be 3 values"),

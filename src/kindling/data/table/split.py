@@ -1,6 +1,7 @@
 """Rows shared out to training, validation and test."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from kindling.errors import DataError
 
 
 def split_rows(
-    classes: NDArray[np.float64], shares: Sequence[float], seed: int, path: str
+    classes: NDArray[Any], shares: Sequence[float], seed: int, path: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Share out rows at random, each class (N,) in proportion, to training, validation and test, each ascending.
 
@@ -39,3 +40,15 @@ def split_rows(
     test = take(shares[2], least[1])
     val = take(shares[1], 0)
     return np.sort(np.concatenate([by_class[first], rest])), val, test
+
+
+def rarest_tag(tags: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rarest tag (N,) of each row of 0 and 1 (N, T), -1 for a row without tags: classes to split the rows by.
+
+    A tag that is nowhere the rarest gets a row all the same, so that each has one among the training rows.
+    """
+    counts = np.where(tags == 1, tags.sum(axis=0), len(tags) + 1)
+    rarest = np.where(tags.any(axis=1), counts.argmin(axis=1), -1)
+    for tag in set(range(tags.shape[1])).difference(rarest.tolist()):
+        rarest[tags[:, tag].argmax()] = tag
+    return rarest

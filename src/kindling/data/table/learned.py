@@ -1,0 +1,171 @@
+"""What the training rows of a table tell, and the sets of rows that are encoded by it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kindling.data.base import say
+from kindling.data.loading import InMemory
+from kindling.data.table.cells import numbers, seem_numbers
+from kindling.data.table.features import Features, mean_and_std
+from kindling.data.table.file import Table
+from kindling.data.table.split import rarest_tag, split_rows
+from kindling.data.table.targets import Targets, find_classes
+from kindling.errors import DataError, UsageError
+from kindling.registry import nearest
+
+
+class TableRows(InMemory):
+    """Rows of one file: x (N, C) float32 and, except for rows to predict, y (N,) or (N, T)."""
+
+    def __init__(self, table: Table, rows: NDArray[np.int64], *tensors: Tensor) -> None:
+        super().__init__(*tensors)
+        self.table, self.rows = table, rows  # positions in the file, counted from 0, ascending
+
+
+class Options(NamedTuple):
+    """Options of ``TabularCSV`` that decide columns, statistics and split."""
+
+    target: list[str]
+    features: list[str]
+    ignore: list[str]
+    categorical: list[str]
+    gaps: str
+    task: str
+    split: list[float]
+    seed: int
+
+
+@dataclass
+class Learned:
+    """What the training rows tell, as plain data for a checkpoint; with it rows of any file are encoded alike."""
+
+    options: dict[str, Any]  # by which it was learned
+    sha256: str  # of the training file
+    shares: list[float]  # of training, validation and test rows
+    numeric: dict[str, list[float]]  # as Features has it
+    categorical: dict[str, list[str]]
+    classes: list[str]  # as Targets has it
+    statistics: list[list[float]]
+
+    def __post_init__(self) -> None:
+        self.features = Features(self.numeric, self.categorical)
+        self.targets = Targets(self.options["target"], self.classes, self.statistics)
+
+    def read(self, table: Table, with_targets: bool = True) -> pd.DataFrame:
+        """The known columns of a file.
+
+        Raises:
+            DataError: One of them is missing.
+        """
+        targets = self.targets.columns if with_targets else []
+        check_columns([*self.features.names, *targets], table.columns, str(table.path))
+        texts = [*self.categorical, *targets] if self.classes else [*self.categorical]
+        return table.read([*self.features.names, *targets], texts)
+
+    def encode(self, table: Table, with_targets: bool) -> TableRows:
+        """Rows of another file than that of the training, to test with or, without targets, to predict."""
+        frame = self.read(table, with_targets)
+        without_gaps = self.numeric if self.options["gaps"] == "drop" else []
+        rows = usable_rows(table, frame, self.targets.columns, without_gaps) if with_targets else np.arange(len(frame))
+        if not len(rows):
+            raise DataError(f"{table.path} has no row to test with: name another table with --data.test_path")
+        frame = frame.iloc[rows]
+        y = [self.targets.tensor(self.targets.encode(frame, table.place))] if with_targets else []
+        return TableRows(table, rows, self.features.encode(frame, table.place), *y)
+
+
+def split_table(
+    table: Table, options: Options, shares: list[float], learned: Learned | None
+) -> tuple[Learned, list[TableRows]]:
+    """Training, validation and test rows of a file, and what the first tell unless that is ``learned`` already.
+
+    Raises:
+        DataError: The file doesn't hold what its columns promise, or there is nothing to learn from it.
+        UsageError: An option names a column that is not there.
+    """
+    path, target = str(table.path), options.target
+    frame = learned.read(table) if learned else read_training_table(table, options)
+    columns = [c for c in frame.columns if c not in target]
+    can_be_numeric = [c for c in columns if c not in options.categorical and frame[c].dtype == np.float64]
+    numeric = list(learned.numeric) if learned else can_be_numeric
+    rows = usable_rows(table, frame, target, numeric if options.gaps == "drop" else [])
+    known = frame[target].iloc[rows]
+    targets = learned.targets if learned else Targets(target, find_classes(known, options.task, path), [])
+    y = targets.encode(known, table.place)
+    strata = rarest_tag(y) if targets.tags else y if targets.classes else np.zeros(len(y))
+    parts = split_rows(strata, shares, options.seed, path)
+    if learned is None:
+        features = Features.learn(frame[columns].iloc[rows[parts[0]]], numeric, options.gaps, path)
+        of_targets = [] if targets.classes else [y[parts[0]]] if y.ndim == 1 else [*y[parts[0]].T]
+        statistics = [[*mean_and_std(values), float(values.min())] for values in of_targets]
+        known_features = features.numeric, features.categorical
+        learned = Learned(options._asdict(), table.sha256(), shares, *known_features, targets.classes, statistics)
+    if shares[2] and targets.classes:
+        _name_untested(targets, y[parts[2]], path)
+    x, targets_of_rows = learned.features.encode(frame, table.place), targets.tensor(y)
+    del frame  # a large table would otherwise be in memory three times
+    return learned, [TableRows(table, rows[part], x[rows[part]], targets_of_rows[part]) for part in parts]
+
+
+def read_training_table(table: Table, options: Options) -> pd.DataFrame:
+    """Features in the order of the file, then targets; as float64 where all cells are numbers and may be.
+
+    Raises:
+        UsageError: An option names a column that is not there, or twice, or no column is left.
+        DataError: A text stands among numbers.
+    """
+    for option in ("target", "features", "ignore", "categorical"):
+        named = getattr(options, option)
+        for column in named:
+            if column not in table.columns:
+                hint = nearest(column, table.columns) or f", but {', '.join(table.columns[:100])}: name one of its own"
+                raise UsageError(f"--data.{option}: {table.path} has no column {column}{hint}")
+            if named.count(column) > 1 or (option != "target" and column in options.target):
+                raise UsageError(f"--data.{option} {column}: that is the target, or named twice: take it out")
+    with_names = [c for c in table.columns if not c.startswith("Unnamed: ")]  # which pandas calls an index
+    chosen = set(options.features or with_names).difference(options.target, options.ignore)
+    if not chosen:
+        what = f"no column of {table.path} is left to predict {', '.join(options.target)} from"
+        raise UsageError(f"--data.features: {what}: name one")
+    columns = [*(c for c in table.columns if c in chosen), *options.target]
+    texts = [*options.categorical, *options.target] if options.task == "classification" else options.categorical
+    frame = table.read(columns, texts)
+    for name in columns:
+        if name not in texts and seem_numbers(frame[name]):
+            option = "task classification" if name in options.target else f"categorical {name}"
+            remedy = f", or take the column for texts with --data.{option}"
+            frame[name] = numbers(frame[name], table.place, remedy=remedy)
+    return frame[columns]
+
+
+def usable_rows(table: Table, frame: pd.DataFrame, target: list[str], numeric: Iterable[str]) -> NDArray[np.int64]:
+    """Rows to train or test with: those that have each target and no gap in the columns ``numeric``."""
+    known = frame[target].notna().to_numpy(dtype=bool).all(axis=1)
+    gap = known & frame[[*numeric]].isna().to_numpy(dtype=bool).any(axis=1)
+    for what, left_out in ((f"no {' or '.join(target)}", ~known), ("a gap", gap)):
+        if left_out.any():
+            say(f"{table.path}: rows left out as they have {what}: {left_out.sum()} of {len(frame)}")
+    return np.flatnonzero(known & ~gap)
+
+
+def check_columns(needed: Iterable[str], columns: Iterable[str], where: str) -> None:
+    """Raise a DataError if one of those needed is missing."""
+    for column in needed:
+        if column not in columns:
+            hint = nearest(column, columns)
+            raise DataError(f"{where} has no column {column}, which the training table had: add it{hint}")
+
+
+def _name_untested(targets: Targets, y: NDArray[Any], path: str) -> None:
+    """Say which classes or tags none of the test rows has, whose targets are ``y``."""
+    tested = set((y.nonzero()[1] if targets.tags else y).tolist())
+    untested = [name for label, name in enumerate(targets.classes) if label not in tested]
+    if untested:
+        what = f"{len(untested)} of {len(targets.classes)} {'tags' if targets.tags else 'classes'}"
+        say(f"{path}: {what} are trained on but never tested, as no test row has them, e.g. {untested[0]}")
