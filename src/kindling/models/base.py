@@ -34,6 +34,7 @@ class SupervisedModule(LightningModule, ABC):
     monitor = "val/loss"  # what the best checkpoint is best at, lower being better
     default_lr = 2e-3  # of Adam, which trains the network unless an optimizer is chosen
     default_loss: ClassVar[str | None] = None  # where it is for the task; otherwise cross-entropy, or squared error
+    takes_uneven_batches = True  # also empty ones, so that several processes use every sample exactly once
     facts: Facts | None = None  # from the data, then from the checkpoint
 
     def __init__(self) -> None:
