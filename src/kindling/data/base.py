@@ -119,7 +119,7 @@ class DataModule(LightningDataModule, ABC):
             remainder = "uneven"
         elif remainder == "pad" and self.trainer.state.fn != "fit" and (missing := -len(order) % world):
             say(
-                f"Up to {missing} of the samples count twice, so that all processes have as many: "
+                f"{missing} of the samples count twice, so that all processes have as many: "
                 f"{type(network).__name__} does not say takes_uneven_batches"
             )
         shares = Shares(order, batch_size, self.trainer.global_rank, world, remainder)
