@@ -7,11 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import processes
 import pytest
-import torch
-from conftest import RUN, Kindling, equal, rows, weights
+from conftest import RUN, Kindling, rows, weights
 from test_interrupted import assert_same, next_second
 
 MODULE = '''

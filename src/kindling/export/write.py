@@ -183,7 +183,9 @@ def _check(format: str, files: list[Path], model: SupervisedModule, data: DataMo
         raise RunError(f"what was written as {format} can't be read, and was not kept: {why}")
     tolerance = 0.0
     if not weights:  # a float32 of a large number is coarse in itself
-        tolerance = TOLERANCE * facts.target_std + 4 * float(np.spacing(np.abs(expected).max()))
+        tolerance = TOLERANCE * torch.tensor(facts.target_std).max().item() + 4 * float(
+            np.spacing(np.abs(expected).max())
+        )
     differences = {}
     for file in files:
         answers = np.load(f"{file}.npy")

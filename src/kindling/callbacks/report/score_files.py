@@ -18,6 +18,8 @@ class ScoreFile(Callback):
         folder: The run's folder.
     """
 
+    writes_scores = True  # so a network does not log them itself, too
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 

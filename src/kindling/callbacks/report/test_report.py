@@ -23,7 +23,6 @@ from kindling.pictures.analysis import TestResult, calibration, confusion, in_or
 from kindling.pictures.drawing import clip
 from kindling.runs.atomic import folder_lock
 from kindling.runs.csv_files import write
-from kindling.tasks.scores import AllScores, first_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +50,7 @@ class TestReport(Callback):
         self.step = 0  # of the checkpoint
         self._features: LastFeatures | None = None
         self._tested: TestResult | None = None
+        self._batches: list[tuple[Tensor, Tensor]] = []
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.step = checkpoint.get("global_step", 0)
@@ -68,8 +68,9 @@ class TestReport(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._features:
+        if self._features and isinstance(outputs, dict) and outputs["predictions"].ndim == 2:
             self._features.keep(len(batch[0]))
+            self._batches.append((outputs["predictions"].cpu(), outputs["targets"].cpu()))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._features:
@@ -80,11 +81,10 @@ class TestReport(Callback):
         if features is None or not isinstance(pl_module, SupervisedModule):
             return
         kept_here = features.close()
-        scores = pl_module.scores_of("test")  # of this process, until the network resets them in this same hook
-        scores.settle()
-        if not isinstance(scores, AllScores) or not scores.predictions:
+        batches, self._batches = self._batches, []
+        if not batches:
             return
-        local = (torch.cat(scores.predictions).cpu(), torch.cat(scores.targets).cpu(), kept_here)
+        local = (*(torch.cat(part) for part in zip(*batches, strict=True)), kept_here)
         if processes := gather(trainer, local):
             size = _samples(trainer)
             predictions, targets, kept = zip(*processes, strict=True)
@@ -103,7 +103,7 @@ class TestReport(Callback):
             (self.folder / name).unlink(missing_ok=True)
         data = trainer.datamodule  # type: ignore[attr-defined]
         subject = f"{type(pl_module).__name__}, {len(tested.targets):,} test samples"
-        if facts.task == "regression":
+        if facts.kind == "regression":
             drawn = _of_numbers(tested, facts, subject, trainer.callback_metrics)
         else:
             drawn = _of_classes(tested, facts, subject)
@@ -151,7 +151,7 @@ class TestReport(Callback):
 
 def _of_classes(tested: TestResult, facts: Facts, subject: str) -> dict[str, Draw | None]:
     labels, counts = confusion(tested.targets, tested.predictions)
-    title = f"{subject}: accuracy {float(first_score(tested.predictions, tested.targets)):.4f}"
+    title = f"{subject}: accuracy {float((tested.predictions.argmax(dim=1) == tested.targets).float().mean()):.4f}"
     names = [facts.class_names[n] for n in labels]
     if len(labels) < len(facts.class_names):
         title += f"; the {len(labels)} most confused of {len(facts.class_names):,} classes"
