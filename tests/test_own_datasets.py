@@ -2,15 +2,27 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import processes
 import pytest
+import torch
 from conftest import RUN, Kindling, rows, weights
+from lightning.pytorch import Trainer
 from test_interrupted import assert_same, next_second
+from torch import nn
+from torch.utils.data import Dataset
+
+from kindling.data import FromDatasets
+from kindling.errors import DataError, UsageError
+from kindling.facts import Facts
+from kindling.models.base import SupervisedModule
 
 MODULE = '''
 import os
@@ -208,12 +220,14 @@ def test_of_a_million_samples_only_those_of_the_batches_are_read(kindling: Kindl
     assert 3 * 4 * 8 <= bars.Bars.reads <= 3 * 4 * 8 + 100  # and those that the pictures show
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_sample_that_can_not_be_read_is_one_line(kindling: Kindling, workers: int) -> None:
     kindling(*FIT, "--data.damaged=7", f"--data.num_workers={workers}", code=2)
     assert kindling.err == "kindling: error: picture 7 is damaged: leave it out\n"
 
 
+@pytest.mark.first_by_default
 @pytest.mark.parametrize("items", ["{'image': x, 'label': y}", "('x', y)", "(x[:, : 1 + index], y)"])
 def test_samples_that_are_no_batch(kindling: Kindling, items: str) -> None:
     Path("bars.py").write_text(MODULE.replace("return x, y", f"return {items}"))
@@ -257,3 +271,104 @@ def test_two_processes_have_as_many_samples_for_a_network_that_asks_for_no_less(
     assert "1 of the samples count twice" in Path("output0.txt").read_text()
     in_processes(2, "predict", *plain, f"--ckpt_path={RUN}")
     assert [row["sample"] for row in rows(RUN / "predictions.csv")] == [str(n) for n in range(45)]
+
+
+class Pictures(Dataset):
+    """Of no more than an index: (3, 6, 6), a number and a label."""
+
+    def __init__(self, y: Callable[[int], object]) -> None:
+        self.y, self.reads = y, 0
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
+        self.reads += 1
+        return torch.full((3, 6, 6), index / 100), self.y(index)
+
+
+def test_facts_of_datasets() -> None:
+    labels = FromDatasets(train=Pictures(lambda index: index % 4))
+    assert labels.facts == Facts(in_features=108, class_names=tuple("0123"), in_channels=3, image_size=6)
+    assert (len(labels.train_set), len(labels.val_set)) == (85, 15)
+    assert not {*labels.train_set.indices} & {*labels.val_set.indices}
+
+    pictures = Pictures(lambda index: index % 2)
+    named = FromDatasets(pictures, Pictures(lambda index: 0), class_names=["no", "yes"])
+    assert named.facts.class_names == ("no", "yes")
+    assert pictures.reads == 1
+
+    number = FromDatasets(Pictures(lambda index: float(index)), Pictures(float)).facts
+    assert (number.kind, number.target_mean, number.target_min) == ("regression", 49.5, 0)
+    assert number.target_std == pytest.approx(np.arange(100).std())
+
+    numbers = FromDatasets(Pictures(lambda index: np.array([index, 2.0])), Pictures(float)).facts
+    assert numbers.targets == ("y0", "y1")
+    assert numbers.target_std == pytest.approx((np.arange(100).std(), 1))
+
+    tags = FromDatasets(Pictures(lambda index: torch.tensor([index % 2, 1, 0])), task="multilabel")
+    assert (tags.facts.kind, tags.facts.class_names) == ("multilabel", ("0", "1", "2"))
+
+
+def test_facts_of_tensors_and_what_the_network_sees() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = 7 + 3 * torch.randn(200, 2, generator=draw)
+    data = FromDatasets((x.numpy(), (x.sum(dim=1) > 14).numpy()), test=(x, x[:, :1]))
+    assert data.facts == Facts(in_features=2, class_names=("0", "1"), feature_names=("x0", "x1"))
+    seen = data.normalize(data.train_set.tensors[0])
+    assert seen.mean(dim=0).tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert seen.std(dim=0, correction=0).tolist() == pytest.approx([1, 1], abs=1e-5)
+
+    later = FromDatasets(test=x)  # as a checkpoint is tested, without the training samples
+    later.load_state_dict(data.state_dict())
+    assert later.facts == data.facts
+    assert torch.equal(later.normalize(x), data.normalize(x))
+    with pytest.raises(DataError, match="the test samples have 3 numbers each, but the network takes 2"):
+        FromDatasets(test=torch.zeros(5, 3)).load_state_dict(data.state_dict())
+
+    pixels = FromDatasets((torch.full((9, 1, 4, 4), 255, dtype=torch.uint8), torch.arange(9) % 3))
+    assert pixels.facts == Facts(in_features=16, class_names=tuple("012"), in_channels=1, image_size=4)
+    assert pixels.normalize(pixels.train_set.tensors[0]).unique().tolist() == [1]
+    column = FromDatasets((x, x[:, :1]))
+    _, y = column.on_after_batch_transfer((x[:5], x[:5, :1]), 0)
+    assert y.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"train": (torch.zeros(5, 2), torch.zeros(4))}, "x and y have different lengths: 5, 4"),
+        ({"train": iter([1, 2])}, "a list_iterator is no set of samples"),
+        ({"train": torch.zeros(5, 2)}, "a training sample has 1 parts"),
+        ({"train": (torch.zeros(5, 2), torch.zeros(5, 2, dtype=torch.long))}, "with task='multilabel'"),
+        ({"train": (torch.zeros(5, 2), torch.zeros(5, dtype=torch.long))}, "labels from 0 to 0"),
+        ({"train": (torch.zeros(1, 2), torch.zeros(1))}, "no training samples, or only one"),
+    ],
+)
+def test_samples_that_can_not_be_trained_on(data: dict, says: str) -> None:
+    with pytest.raises(DataError, match=re.escape(says)):
+        _ = FromDatasets(**data).facts
+    with pytest.raises(UsageError, match="no samples to test: give it test="):
+        FromDatasets().setup("test")
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")
+@pytest.mark.parametrize("task", ["", "multilabel"])
+def test_training_on_tensors(task: Literal["", "multilabel"]) -> None:
+    x = torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    tags = (x[:, :, 0, 0] > 0).long()
+    data = FromDatasets((x, tags if task else tags[:, 0]), task=task)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 3 if task else 2))
+
+    class Small(SupervisedModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = network
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x)
+
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet)
+    trainer.fit(Small(), data)
+    assert trainer.callback_metrics["val/loss"] < 1.5

@@ -119,9 +119,7 @@ class FromDatasets(DataModule):
     def _classes(self) -> tuple[str, ...]:
         y = _targets(self.train_set)
         if y.min() < 0 or y.max() == 0:
-            raise DataError(
-                f"labels from {y.min()} to {y.max()}: classes are numbered 0, 1, ... and there are 2 or more"
-            )
+            raise DataError(f"labels from {y.min()} to {y.max()}: at least two classes are needed, numbered 0, 1, ...")
         return tuple(map(str, range(int(y.max()) + 1)))
 
     def _usable(self, y: Tensor) -> Tensor:
@@ -142,9 +140,7 @@ class FromDatasets(DataModule):
         for name in SETS.values():
             dataset, trained = getattr(self, f"{name}_set"), self._facts.in_features
             if dataset is not None and (size := take(dataset, [0])[0].numel()) != trained:
-                raise DataError(
-                    f"the {name} samples have {size} numbers each, and those trained on {trained}: give such"
-                )
+                raise DataError(f"the {name} samples have {size} numbers each, but the network takes {trained}")
 
     def setup(self, stage: str) -> None:
         if getattr(self, f"{SETS[stage]}_set") is None:

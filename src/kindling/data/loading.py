@@ -77,8 +77,8 @@ def _stacked(samples: list[Any]) -> Batch:
             raise TypeError(f"found a dict of {', '.join(map(str, first))}")
         columns = zip(*samples, strict=True) if isinstance(first, tuple | list) else [samples]
         batch = [default_collate(list(column)) for column in columns]
-        if wrong := next((column for column in batch if not isinstance(column, Tensor)), None):
-            raise TypeError(f"found {type(wrong).__name__}")
+        if not all(isinstance(column, Tensor) for column in batch):
+            raise TypeError(f"found {' and '.join(type(part).__name__ for part in first)}")
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"samples of the dataset can't be made a batch ({str(error).splitlines()[0]}): each item has to be (x, y), "
