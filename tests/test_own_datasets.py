@@ -1,5 +1,6 @@
 """A dataset of one's own: a ``Dataset`` whose samples are made, and changed at random, when they are asked for."""
 
+import importlib
 import json
 import os
 import re
@@ -7,14 +8,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import processes
 import pytest
 import torch
 from conftest import RUN, Kindling, rows, weights
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from test_interrupted import assert_same, next_second
 from torch import nn
 from torch.utils.data import Dataset
@@ -137,22 +138,23 @@ FIT = ("fit", *OWN, "--trainer.max_epochs=4", "--optimizer=Adam", "--optimizer.l
 
 
 @pytest.fixture(autouse=True)
-def _module(monkeypatch: pytest.MonkeyPatch) -> None:
+def bars(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, imported anew."""
     Path("bars.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "bars", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)  # no advice on workers
+    return importlib.import_module("bars")
 
 
 @pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def stop_at(bars: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Have a signal sent in an optimizer step, counted from 0."""
 
     def stop_at(step: int) -> None:
-        import bars
-
         training_step = bars.Linear.training_step
 
-        def stopped(self: bars.Linear, batch: tuple) -> object:
+        def stopped(self: LightningModule, batch: tuple) -> object:
             if self.global_step == step:
                 monkeypatch.setattr(bars.Linear, "training_step", training_step)
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -187,8 +189,6 @@ def test_workers_change_nothing_and_each_epoch_draws_anew(kindling: Kindling) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stopped_between_and_within_epochs(kindling: Kindling, stop_at: Callable[[int], None], workers: int) -> None:
-    import bars
-
     fit = (*FIT, f"--data.num_workers={workers}")  # 6 steps per epoch
     resume = ("fit", "--ckpt_path=last", "-c", str(RUN / "config.yaml"))
     stop_at(8)
@@ -205,9 +205,7 @@ def test_stopped_between_and_within_epochs(kindling: Kindling, stop_at: Callable
     assert_same(RUN, RUN.with_name("version_1"))
 
 
-def test_of_a_million_samples_only_those_of_the_batches_are_read(kindling: Kindling) -> None:
-    import bars
-
+def test_of_a_million_samples_only_those_of_the_batches_are_read(kindling: Kindling, bars: Any) -> None:
     config = ("-c", str(RUN / "config.yaml"))
     kindling(*FIT, "--trainer.max_epochs=1")
     many = ("--ckpt_path=best", "--data.test_size=1000000")
@@ -368,7 +366,7 @@ def test_training_on_tensors(task: Literal["", "multilabel"]) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.net(x)
 
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet)
     trainer.fit(Small(), data)
     assert trainer.callback_metrics["val/loss"] < 1.5

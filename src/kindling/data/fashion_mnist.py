@@ -173,6 +173,8 @@ def _read_image(path: Path) -> Tensor:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(str(path), formats=("PNG", "JPEG", "WEBP", "BMP")) as file:
                 image: Image.Image = ImageOps.exif_transpose(file)
+        if max(image.size) >= 2 * SIZE * min(image.size):
+            raise ValueError(f"of {image.width}x{image.height} pixels none is left in {SIZE}x{SIZE}")
         if image.mode == "I;16":
             image = Image.fromarray((np.array(image) >> 8).astype(np.uint8))  # convert would make 255 of all above it
         if image.has_transparency_data:

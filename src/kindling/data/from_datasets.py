@@ -59,7 +59,7 @@ class FromDatasets(DataModule):
         super().__init__(batch_size, num_workers)
         self.train_set, self.val_set, self.test_set = _dataset(train), _dataset(val), _dataset(test)
         self.predict_set = self.test_set if predict is None else _dataset(predict)
-        self.class_names, self.task = tuple(class_names or getattr(train, "classes", ())), task
+        self.class_names, self.task = tuple(class_names or getattr(train, "classes", None) or ()), task
         self._facts: Facts | None = None
         self._mean, self._std = torch.zeros(()), torch.ones(())
         if self.train_set is not None and self.val_set is None:
