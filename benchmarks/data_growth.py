@@ -58,7 +58,7 @@ def compare(
     data.prepare_data()
     data.setup("fit")
     x, y = data.train_set.tensors
-    val_x, val_y = (t[: 2 * (data.val_dataloader().batch_size or 1)] for t in data.val_set.tensors)
+    val_x, val_y = (t[: 2 * data.val_dataloader().batch_sampler.batch_size] for t in data.val_set.tensors)
     epochs = max(1, steps * data.batch_size // len(y))
     options += ["--optimizer", "SGD", "--optimizer.lr", "0.01"]
     options += ["--trainer.limit_val_batches", "2"]  # 1 would be read as 1.0, which is all

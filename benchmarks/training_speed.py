@@ -37,7 +37,7 @@ def measure(
         data = FashionMNIST(root, batch_size, val_size)
         data.prepare_data()
         data.setup("fit")
-        val_images = min(val_batches * (data.val_dataloader().batch_size or 1), val_size)
+        val_images = min(val_batches * data.val_dataloader().batch_sampler.batch_size, val_size)
         x, y = data.train_set.tensors
         val_x, val_y = (t[:val_images] for t in data.val_set.tensors)
         train, val = plain.split(plain.fashion_mnist(root, train=True), val_size)

@@ -75,14 +75,15 @@ def test_fashion_mnist_trains_from_the_archives_alone(kindling: Kindling, fashio
     assert {name: (fashion / name).read_bytes() for name in before} == before
 
 
-def test_a_half_unpacked_archive_is_unpacked_again(fashion: Path) -> None:
+def test_a_half_unpacked_archive_is_named(fashion: Path) -> None:
     FashionMNIST().prepare_data()
     unpacked = fashion / "train-images-idx3-ubyte"
-    whole = unpacked.read_bytes()
-    for damaged in (whole[:-1000], whole[:5000] + b"?" + whole[5001:]):
-        unpacked.write_bytes(damaged)
+    unpacked.write_bytes(unpacked.read_bytes()[:-1000])
+    with pytest.raises(DataError, match=r"are damaged, .* delete them, so that the archives are unpacked"):
         FashionMNIST().prepare_data()
-        assert unpacked.read_bytes() == whole
+    unpacked.unlink()
+    FashionMNIST(val_size=30).prepare_data()
+    assert unpacked.stat().st_size == 16 + 200 * 28 * 28
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
@@ -117,8 +118,7 @@ def test_a_damaged_archive_costs_no_unpacked_file(fashion: Path) -> None:
     FashionMNIST().prepare_data()
     before = {f: f.read_bytes() for f in fashion.glob("*-ubyte")}
     (fashion / "train-images-idx3-ubyte.gz").write_bytes(b"")
-    with pytest.raises(DataError, match=r"archives there: train-images-idx3-ubyte\.gz$"):
-        FashionMNIST().prepare_data()
+    FashionMNIST().prepare_data()
     assert {f: f.read_bytes() for f in fashion.glob("*-ubyte")} == before
 
 

@@ -67,7 +67,6 @@ from kindling.cli import process, tracebacks
 from kindling.cli import system_errors as machine
 from kindling.cli.arguments import RUNLESS, Request
 from kindling.cli.parser_errors import explain
-from kindling.data.base import DataModule
 from kindling.errors import CheckpointError, DataError, RunError, Stopped, UsageError
 from kindling.facts import SIZES, Facts
 from kindling.models.base import SupervisedModule
@@ -406,8 +405,6 @@ class KindlingCLI(LightningCLI):
                 kwargs["logger"] = RunLogger(
                     *(folder.parent, ""), version=folder.name, purge_step=purge, max_queue=1000, filename_suffix=suffix
                 )
-        if isinstance(self.datamodule, DataModule) and isinstance(self.model, SupervisedModule):
-            self.datamodule.shares_batches, kwargs["use_distributed_sampler"] = True, False
         if self.request.command == "fit":
             callbacks.append(GracefulStop())
         self.trainer_defaults["callbacks"] = callbacks
@@ -651,8 +648,6 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
     # callbacks are for training; where one is left out of that, a line says so
     warnings.filterwarnings("ignore", r".*Please add the following callbacks: ")
-    # worker processes would copy what indexing in memory already has
-    warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
     # Kindling's optimizer_zero_grad does what the optimizer's own does
     warnings.filterwarnings("ignore", r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding")
     # our error says so

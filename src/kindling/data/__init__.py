@@ -9,7 +9,8 @@ DATA = {
     "FashionMNIST": Entry("kindling.data.fashion_mnist"),
     "TabularCSV": Entry("kindling.data.tabular_csv"),
 }
+IN_PYTHON = {"FromDatasets": Entry("kindling.data.from_datasets")}  # takes what can't be typed
 
 
 def __getattr__(name: str) -> Any:
-    return load(DATA, name, __name__)
+    return load(DATA | IN_PYTHON, name, __name__)

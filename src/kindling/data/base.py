@@ -3,15 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from inspect import signature
-from os import environ
 
 import torch
+from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.overrides.distributed import _IndexBatchSamplerWrapper
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from torch.utils.data import SequentialSampler
 
-from kindling.data.loading import Batch, Batches, EpochShuffle, InMemory, Shares
+from kindling.data.loading import Batch, Batches, EpochShuffle, InMemory, MapDataset, Remainder, Shares, global_seed
 from kindling.errors import UsageError
 from kindling.facts import Facts
 
@@ -20,36 +21,50 @@ UNTRAINED = 4  # times the batch size, where no gradients take up memory
 
 
 class DataModule(LightningDataModule, ABC):
-    """Turns bytes into batches. A concrete recipe states its facts and fills the four sets in ``setup``."""
+    """Turns bytes into batches. A concrete dataset states its facts and fills the four sets in ``setup``.
 
-    shares_batches = False  # whether the network takes batches of which one process has less than others, or none
+    A set is any ``Dataset`` with a length, whose items are ``(x, y)``, or ``x`` alone to predict. Tensors in memory
+    (``InMemory``) are the fast case. What an item draws from the generators of ``random``, NumPy or torch depends on
+    ``--seed_everything``, the epoch and the item's index alone, not on ``num_workers`` or the number of processes.
 
-    train_set: InMemory
-    val_set: InMemory
-    test_set: InMemory
-    predict_set: InMemory
+    A ``LightningDataModule`` that is no ``DataModule`` can be trained on as well, with the DataLoaders that it makes
+    itself: Lightning shares their samples among processes, and the last may be used twice. With a property ``facts`` it
+    tells a network its sizes. Resuming within an epoch then needs DataLoaders that have a ``state_dict``, and there
+    are no pictures of mistakes and no export.
 
-    def __init__(self, batch_size: int) -> None:
+    Args:
+        batch_size: Samples per batch and process.
+        num_workers: Processes that read the samples of a ``Dataset`` ahead of time; ``InMemory`` needs none.
+    """
+
+    train_set: MapDataset
+    val_set: MapDataset
+    test_set: MapDataset
+    predict_set: MapDataset
+
+    def __init__(self, batch_size: int, num_workers: int = 0) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False, ignore=["train", "val", "test", "predict"])  # samples are no options
         if batch_size < 1:
             raise UsageError(f"--data.batch_size {batch_size}: a batch has at least 1 sample")
-        self.batch_size = batch_size
+        if num_workers < 0:
+            raise UsageError(f"--data.num_workers {num_workers}: the number of processes is 0 or more")
+        self.batch_size, self.num_workers = batch_size, num_workers
 
     @property
     @abstractmethod
     def facts(self) -> Facts:
         """Sizes and names, known before any data is read or fetched."""
 
-    @abstractmethod
     def normalize(self, x: Tensor) -> Tensor:
         """Raw inputs (B, ...) as stored, to what the network takes, float32 (B, ...); on x's device."""
+        return x.float()
 
     def augment(self, x: Tensor) -> Tensor:
         """Raw inputs (B, ...) of training, to such as might have been among them; on x's device."""
         return x
 
-    def describe(self, dataset: Dataset, indices: Sequence[int]) -> dict[str, Sequence[object]]:
+    def describe(self, dataset: MapDataset, indices: Sequence[int]) -> dict[str, Sequence[object]]:
         """Columns that tell some samples of one of the sets apart; they open ``predictions.csv``."""
         return {"sample": indices}
 
@@ -63,30 +78,52 @@ class DataModule(LightningDataModule, ABC):
         x = self.normalize(x.float() if x.is_floating_point() else x)  # in full precision, which bf16-true has taken
         return self.trainer.precision_plugin.convert_input(x) if self.trainer else x, *labels
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Batches:
+        size = len(self.train_set)
         usual = signature(type(self)).parameters.get("batch_size")  # which a small table may have less than
-        if self.batch_size > len(self.train_set) and usual and self.batch_size != usual.default:
-            there = f"there are only {len(self.train_set)} training samples"
-            raise UsageError(f"--data.batch_size {self.batch_size}: {there}")
-        # Lightning's own samplers take the seed from the same place
-        return self._loader(self.train_set, EpochShuffle(self.train_set, int(environ.get("PL_GLOBAL_SEED", 0))))
+        if self.batch_size > size and usual and self.batch_size != usual.default:
+            raise UsageError(f"--data.batch_size {self.batch_size}: there are only {size} training samples")
+        if not self.num_workers and not isinstance(self.train_set, InMemory) and suggested_max_num_workers(1) > 1:
+            rank_zero_warn(
+                f"{type(self).__name__} reads its samples in the process that trains, which may be slow: give "
+                "DataModule.__init__ a num_workers above 0, for processes that read them ahead of time"
+            )
+        overfit = getattr(self.trainer, "overfit_batches", 0)
+        order = SequentialSampler(self.train_set) if overfit else EpochShuffle(self.train_set, global_seed())
+        return self._batches(self.train_set, order, self.batch_size)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.val_set)
+    def val_dataloader(self) -> Batches:
+        return self._batches(self.val_set)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.test_set)
+    def test_dataloader(self) -> Batches:
+        return self._batches(self.test_set)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.predict_set)
+    def predict_dataloader(self) -> Batches:
+        batches = self._batches(self.predict_set, remainder="skip_empty")
+        batches.batch_sampler = _IndexBatchSamplerWrapper(batches.batch_sampler)  # tells which samples a batch has
+        return batches
 
-    def _loader(self, dataset: InMemory, shuffle: EpochShuffle | None = None) -> DataLoader[Batch]:
-        batch_size = self.batch_size if shuffle else UNTRAINED * self.batch_size
-        if not (self.shares_batches and self.trainer and self.trainer.world_size > 1):
-            return Batches(dataset, batch_size=batch_size, sampler=shuffle)
-        order = shuffle if shuffle and not getattr(self.trainer, "overfit_batches", 0) else SequentialSampler(dataset)
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        return Batches(dataset, batch_sampler=Shares(order, batch_size, rank=rank, world=world))
+    def _batches(
+        self,
+        dataset: MapDataset,
+        order: EpochShuffle | SequentialSampler | None = None,
+        batch_size: int | None = None,
+        remainder: Remainder = "pad",
+    ) -> Batches:
+        """This process's; ``remainder`` is for a network that can't take an empty batch."""
+        order, batch_size = order or SequentialSampler(dataset), batch_size or UNTRAINED * self.batch_size
+        if self.trainer is None:
+            return Batches(dataset, Shares(order, batch_size), self.num_workers)
+        network, world = self.trainer.lightning_module, self.trainer.world_size
+        if getattr(network, "takes_uneven_batches", False):
+            remainder = "uneven"
+        elif remainder == "pad" and self.trainer.state.fn != "fit" and (missing := -len(order) % world):
+            say(
+                f"{missing} of the samples count twice, so that all processes have as many: "
+                f"{type(network).__name__} does not say takes_uneven_batches"
+            )
+        shares = Shares(order, batch_size, self.trainer.global_rank, world, remainder)
+        return Batches(dataset, shares, self.num_workers)
 
 
 @rank_zero_only

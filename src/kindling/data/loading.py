@@ -1,17 +1,25 @@
-"""How samples become batches: in which order, and shared out to how many processes."""
+"""How samples become batches: in which order, by which process, and with which random numbers."""
 
-from collections.abc import Iterator, Sequence, Sized
-from itertools import islice
-from typing import Any
+import random
+import signal
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from itertools import cycle, islice
+from os import environ
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, default_collate
 
-from kindling.errors import UsageError
+from kindling.errors import DataError, KindlingError, UsageError
 
-# Inputs (B, ...) float32 or uint8, then where they are known the targets (B,): labels int64, or numbers float32
+# Inputs (B, ...) float32 or uint8, then where they are known the targets (B,): labels int64, or numbers float32.
+# Several targets per sample are (B, T).
 Batch = tuple[Tensor, ...]
+MapDataset = Any  # a torch Dataset with __getitem__(index) and __len__
+Remainder = Literal["uneven", "skip_empty", "pad"]
 
 
 class InMemory(Dataset[Batch]):
@@ -31,87 +39,217 @@ class InMemory(Dataset[Batch]):
         return tuple(t.index_select(0, chosen) for t in self.tensors)
 
 
-def take(dataset: Dataset, indices: Sequence[int]) -> Batch:
+class Seeded(Dataset[Batch]):
+    """Any dataset, read in batches whose random numbers depend on the seed, the epoch and each sample's index alone.
+
+    So it makes no difference which process reads a sample, or how many were read before. The generators of ``random``,
+    NumPy and torch are afterwards as they were.
+
+    Args:
+        dataset: Its items are ``(x, y)``, or ``x`` alone to predict: tensors, arrays or numbers.
+    """
+
+    def __init__(self, dataset: MapDataset) -> None:
+        self.dataset, self.seed = dataset, global_seed()
+
+    def __getitems__(self, places: Sequence[tuple[int, int]]) -> Batch:
+        """
+        Args:
+            places: Epoch and index of each sample.
+
+        Raises:
+            DataError: The samples can't be stacked to a batch.
+        """
+        if not places:  # a batch without samples has the shapes of others
+            return tuple(t[:0] for t in self.__getitems__([(0, 0)]))
+        samples = []
+        with isolate_rng(include_cuda=False):
+            for epoch, index in places:
+                seed_generators(self.seed, epoch, index, 1)  # the 1 keeps them apart from those of a whole epoch
+                samples.append(self.dataset[index])
+        return _stacked(samples)
+
+
+def _stacked(samples: list[Any]) -> Batch:
+    first = samples[0]
+    try:
+        if isinstance(first, Mapping):
+            raise TypeError(f"found a dict of {', '.join(map(str, first))}")
+        columns = zip(*samples, strict=True) if isinstance(first, tuple | list) else [samples]
+        batch = [default_collate(list(column)) for column in columns]
+        if not all(isinstance(column, Tensor) for column in batch):
+            raise TypeError(f"found {' and '.join(type(part).__name__ for part in first)}")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"samples of the dataset can't be made a batch ({str(error).splitlines()[0]}): each item has to be (x, y), "
+            "or x alone to predict, of tensors, arrays or numbers, with the same shape in all items"
+        ) from error
+    return tuple(column.float() if column.is_floating_point() else column for column in batch)
+
+
+def take(dataset: MapDataset, indices: Sequence[int]) -> Batch:
     """Some samples of a set as one batch, as they are stored."""
     if isinstance(dataset, InMemory):
         return dataset.__getitems__(list(indices))
-    samples: Any = dataset
-    return tuple(default_collate([samples[i] for i in indices]))
+    return Seeded(dataset).__getitems__([(0, index) for index in indices])
 
 
-class EpochShuffle(RandomSampler):
-    """A random order that depends on seed and epoch alone: a resumed run draws what an unbroken one does.
+def global_seed() -> int:
+    """The run's; Lightning's own samplers take it from the same place."""
+    return int(environ.get("PL_GLOBAL_SEED", 0))
 
-    As it is a ``RandomSampler``, Lightning puts a shuffling ``DistributedSampler`` in its place where there are several
-    processes.
-    """
 
-    def __init__(self, data_source: Sized, seed: int) -> None:
-        super().__init__(data_source)
-        self.seed, self.epoch = seed, 0
+def seed_generators(*entropy: int) -> int:
+    """Seed the generators of ``random``, NumPy and torch, the last on the CPU alone; returns the seed."""
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed a GPU, which workers can't
+    return seed
+
+
+class EpochShuffle(Sampler[int]):
+    """A random order that depends on seed and epoch alone: a resumed run draws what an unbroken one does."""
+
+    def __init__(self, dataset: Sized, seed: int) -> None:
+        self.dataset, self.seed, self.epoch = dataset, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         self.epoch = epoch
 
+    def __len__(self) -> int:
+        return len(self.dataset)
+
     def __iter__(self) -> Iterator[int]:
         order = torch.Generator().manual_seed(self.seed + self.epoch)
-        for part in torch.randperm(len(self.data_source), generator=order).split(2**16):  # Python's numbers are large
+        for part in torch.randperm(len(self), generator=order).split(2**16):  # Python's numbers are large
             yield from part.tolist()
 
 
 class Shares(BatchSampler):
-    """The batches that one process would have were they ``world`` times as large, each dealt out to the processes.
-
-    So every sample is in one process's batch once. In the last batch some have a sample less than others, or none.
+    """The batches of one process: batches ``world`` times as large, each dealt out to the processes.
 
     Args:
         sampler: Order of all samples.
         batch_size: Samples per process.
-        drop_last: As torch has it.
         rank: Which of the processes this is.
         world: How many there are.
+        remainder: What becomes of a last batch that can't be dealt out evenly. ``uneven``: each sample goes to one
+            process, so some processes get one sample less than others, or an empty batch. ``skip_empty``: the same
+            without empty batches. ``pad``: the first samples of the order are added, until all get as many.
     """
 
     def __init__(
-        self, sampler: Sampler[int], batch_size: int, drop_last: bool = False, rank: int = 0, world: int = 1
+        self,
+        sampler: Sampler[int],
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        remainder: Remainder = "uneven",
     ) -> None:
-        super().__init__(sampler, batch_size * world, drop_last)
-        self.rank, self.world = rank, world
+        super().__init__(sampler, batch_size * world, drop_last=False)
+        self.rank, self.world, self.remainder = rank, world, remainder
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (batch[self.rank :: self.world] for batch in super().__iter__())
+        for batch in super().__iter__():
+            if self.remainder == "pad" and (missing := -len(batch) % self.world):
+                batch = [*batch, *islice(cycle(self.sampler), missing)]  # as torch's DistributedSampler
+            share = batch[self.rank :: self.world]
+            if share or self.remainder != "skip_empty":
+                yield share
 
 
-class Batches(DataLoader[Batch]):
-    """Indexes in memory, without what torch's iterator does at each batch for worker processes and its profiler.
+class Batches:
+    """The batches of a set, one epoch at each iteration.
 
-    It can go on within an epoch: its state says how much of it is over.
+    It can be resumed within an epoch: its state says how many batches were handed out. As it is no ``DataLoader``,
+    Lightning leaves it as it is under several processes: its batch sampler decides which process reads which samples.
+
+    Args:
+        dataset: ``InMemory`` is indexed in this process; samples of any other are read one by one.
+        batch_sampler: Indices of each batch. Its ``batch_size`` counts the samples of all processes together.
+        num_workers: Processes that read samples ahead of time; 0 to read them in this one.
     """
 
-    dataset: InMemory
-    _over = _skipped = 0  # batches
+    def __init__(self, dataset: MapDataset, batch_sampler: Any, num_workers: int = 0) -> None:
+        self.dataset, self.batch_sampler = dataset, batch_sampler
+        self._used = self._skipped = 0  # batches of this epoch
+        self._iterator: Any = (
+            None  # over the workers; when a training is over Lightning ends them and sets this to None
+        )
+        self._workers: DataLoader[Batch] | None = None
+        if num_workers and not isinstance(dataset, InMemory):
+            self._workers = DataLoader(
+                Seeded(dataset),
+                batch_sampler=_Places(self),
+                num_workers=num_workers,
+                persistent_workers=True,
+                collate_fn=_unchanged,
+                worker_init_fn=_ignore_signals,
+                generator=torch.Generator(),  # otherwise it would draw from that of this process
+            )
 
-    def __iter__(self) -> Any:
-        # as all of a generator's, not before the first batch is asked for, when it is known where to go on
-        self._over, self._skipped = self._skipped, 0
-        for indices in islice(self.batch_sampler or (), self._over, None):
-            self._over += 1
-            yield self.dataset.__getitems__(indices)
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # as this is a generator, not before the first batch is asked for, when it is known where to resume
+        self._used, self._skipped = self._skipped, 0
+        try:
+            for batch in self._unused():
+                self._used += 1
+                yield batch
+        except KindlingError as error:  # to which a worker process adds its traceback
+            kind = type(error)
+            raise kind(str(error).rpartition(f"{kind.__name__}: ")[2].rstrip()) from error
+
+    def _unused(self) -> Iterator[Batch]:
+        """The batches that are left of this epoch; nothing is read of the others."""
+        if isinstance(self.dataset, InMemory):
+            return map(self.dataset.__getitems__, islice(self.batch_sampler, self._used, None))
+        if self._workers is None:
+            return map(Seeded(self.dataset).__getitems__, _Places(self))
+        if self._iterator is None:
+            self._workers._iterator = None
+        self._iterator = iter(self._workers)
+        return self._iterator
 
     def state_dict(self) -> dict[str, int]:
-        return {"over": self._over, "samples": self._samples_per_batch}
+        return {"over": self._used, "samples": self.batch_sampler.batch_size}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        if state_dict["samples"] != self._samples_per_batch:
+        """
+        Raises:
+            UsageError: The state is of batches of another size.
+        """
+        size = self.batch_sampler.batch_size
+        if state_dict["samples"] != size:
             raise UsageError(
                 f"--data.batch_size: the checkpoint is from within an epoch of batches of {state_dict['samples']} "
-                f"samples, over all processes, which batches of {self._samples_per_batch} can't go on with"
+                f"samples, over all processes, so it can't be resumed with batches of {size}"
             )
         self._skipped = state_dict["over"]
 
-    @property
-    def _samples_per_batch(self) -> int:
-        """Over all processes."""
-        sampler: Any = self.batch_sampler
-        return int(sampler.batch_size * getattr(sampler.sampler, "num_replicas", 1))
+
+class _Places:
+    """For each batch that is left of an epoch, the epoch and index of its samples."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        sampler = self.batches.batch_sampler
+        epoch = getattr(sampler.sampler, "epoch", 0)  # other samples than those of training are always read alike
+        return ([(epoch, index) for index in indices] for indices in islice(sampler, self.batches._used, None))
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _ignore_signals(worker: int) -> None:
+    """A worker ends with the process that it reads for, which may have a checkpoint to save yet."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

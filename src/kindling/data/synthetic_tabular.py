@@ -25,7 +25,7 @@ class SyntheticTabular(DataModule):
         val_size: Validation samples.
         test_size: Test samples; also the predict set unless ``samples`` are given.
         batch_size: Samples per batch.
-        seed: Of the products drawn, independent of ``--seed_everything``.
+        seed: Draws the products, independent of ``--seed_everything``.
         standardize: Whether the network sees features of mean 0 and standard deviation 1 instead of raw ones.
         samples: Products to predict, as rows [price, rating].
 
@@ -57,9 +57,7 @@ class SyntheticTabular(DataModule):
                 raise DataError(f"--data.samples: {row} is not one price and one rating, as in [[7.5, 3.0]]")
             if not all(abs(value) <= LARGEST for value in row):  # nor where it is no number
                 raise DataError(f"--data.samples: {row} should be two numbers, neither beyond {LARGEST:.1e}")
-        self.seed = seed
-        self.standardize = standardize
-        self.samples = samples
+        self.seed, self.standardize, self.samples = seed, standardize, samples
 
     @property
     def facts(self) -> Facts:

@@ -52,6 +52,7 @@ class SupervisedModule(LightningModule, ABC):
     threshold: float | None = None  # probability above which a tag is predicted; None: the task's, usually 0.5
     default_lr = 2e-3  # of Adam, which trains the network unless an optimizer is chosen
     default_loss: ClassVar[str | None] = None  # where it suits the task; otherwise the task's usual one
+    takes_uneven_batches = True  # also empty ones, so that several processes use every sample exactly once
     facts: Facts | None = None  # from the data, then from the checkpoint
 
     def __init__(self) -> None:

@@ -1,28 +1,25 @@
 """Random numbers that a resumed run and an unbroken one share."""
 
-import random
 from os import environ
+from typing import Any
 
-import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
+
+from kindling.data.loading import global_seed, seed_generators
 
 
 class Reseed(Callback):
-    """Seeds anew at the start of each epoch, from the run's seed, the epoch and the process.
+    """Seeds the generators at the start of each epoch, from the run's seed, the epoch and the process.
 
     Dropout and the like then draw in epoch 7 what they draw in epoch 7 of a run that was never stopped, without the
     state of every generator in the checkpoint, and draw different numbers in different processes.
     """
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if "PL_GLOBAL_SEED" not in environ:  # --seed_everything false
-            return
-        entropy = (int(environ["PL_GLOBAL_SEED"]), trainer.current_epoch, trainer.global_rank)
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        random.seed(seed)
-        np.random.seed(seed)
-        if torch.accelerator.is_available():
-            torch.manual_seed(seed)
-        else:  # there torch.manual_seed would keep a stack trace for each call, to seed a GPU by that it may yet find
-            torch.default_generator.manual_seed(seed)
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        if "PL_GLOBAL_SEED" in environ:  # not with --seed_everything false
+            seed = seed_generators(global_seed(), trainer.current_epoch, trainer.global_rank)
+            if (
+                torch.accelerator.is_available()
+            ):  # else torch would keep a stack trace for each call, to repeat it later
+                torch.manual_seed(seed)
