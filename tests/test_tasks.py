@@ -240,6 +240,17 @@ def test_one_line_adds_a_metric_also_in_training(kindling: Kindling) -> None:
     assert scores()["test/top2"] > scores()["test/acc"]
 
 
+def test_metrics_of_ones_own_go_on_within_an_epoch(kindling: Kindling) -> None:
+    """Their sums, which are settled every 64 batches, and the batches that are not in them yet."""
+    own = ("--model=ours.Top2", "--data=ours.Classes", "--data.batch_size=2")
+    kindling("fit", *own, "--trainer.max_steps=150")  # of 80 per epoch
+    kindling("fit", *own, "--ckpt_path=last", "--trainer.max_steps=160")
+    kindling("fit", *own, "--trainer.max_steps=160", "--trainer.default_root_dir=whole")
+    resumed, whole = rows(RUN / "metrics.csv")[-1], rows(Path("whole") / RUN / "metrics.csv")[-1]
+    for name in ("train/loss", "train/acc", "train/top2", "val/loss"):
+        assert resumed[name] == whole[name]
+
+
 @pytest.mark.parametrize("optimizer", [(), ("--optimizer=Adam", "--optimizer.lr=0.05")])
 def test_best_by_a_score_of_which_high_is_good(kindling: Kindling, optimizer: tuple[str, ...]) -> None:
     data = ("--data=ours.Classes", "--trainer.max_epochs=4")
