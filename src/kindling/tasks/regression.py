@@ -98,7 +98,7 @@ class Regression(Task):
         return dict(zip(self.prediction_names, predictions.T.tolist(), strict=True))
 
     def target_texts(self, values: Tensor) -> list[Any]:
-        numbers: list[Any] = (values[:, : self.size] if self.several or values.ndim == 1 else values[:, 0]).tolist()
+        numbers: list[Any] = (values if values.ndim == 1 else self.metric_inputs(values)).tolist()
         return numbers
 
     def mistakes(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Sequence[Any]]]:
