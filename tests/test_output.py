@@ -109,7 +109,7 @@ def test_three_commands_at_once(run: Path, commands: list[tuple[str, ...]]) -> N
             f"| {f.name} |" in card for f in (RUN / "export").iterdir() if f.name.startswith(("weights", "model"))
         )
     elif commands[0][0] == "test":
-        mistakes, projector = pd.read_csv(RUN / "mistakes.csv"), RUN / "projector"
+        mistakes, (projector,) = pd.read_csv(RUN / "mistakes.csv"), (RUN / "projector").iterdir()
         assert len(mistakes) < 100
         lines = [(projector / f"{name}.tsv").read_text().count("\n") for name in ("tensors", "metadata")]
         assert lines[0] + 1 == lines[1]

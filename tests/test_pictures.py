@@ -1,7 +1,6 @@
 """Pictures of a run and of a test, and what TensorBoard shows beside scalars."""
 
 import csv
-import gzip
 import warnings
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -13,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import RUN, Kindling, equal, rows, weights
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from kindling.callbacks.report import projector
+from kindling.callbacks.report import projector, test_report
 from kindling.callbacks.report.publish import publish
+from kindling.callbacks.report.score_files import main_scores
 from kindling.callbacks.report.test_report import TestReport
 from kindling.data.base import DataModule
 from kindling.data.loading import InMemory
@@ -209,15 +209,13 @@ def test_a_test_of_images_shows_the_worst_and_projects_all(kindling: Kindling, f
     metadata = (folder / "metadata.tsv").read_text().splitlines()
     assert metadata[0] == "label\tprediction"
     assert [line.split("\t")[0] for line in metadata[1:4]] == ["T-shirt/top", "Trouser", "Pullover"]
-    assert size(folder / "sprite.png") == (8 * 28, 8 * 28)
+    assert size(folder / "sprite.png") == (8 * 32, 8 * 32)
     with Image.open(folder / "sprite.png") as sprite:
-        shown = np.asarray(sprite)[:28, 28:56, 0]
-        with gzip.open(fashion / "t10k-images-idx3-ubyte.gz") as archive:
-            pixels = np.frombuffer(archive.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-        assert np.abs(shown.astype(int) - pixels[1]).max() <= 1  # of the second sample, in order
+        second = np.asarray(sprite)[:32, 32:64, 0]  # a trouser, whose bar is in columns 6 and 7 of 28
+    assert second.max(axis=0).argmax() in (7, 8)
     config = (RUN / "projector_config.pbtxt").read_text()
     assert f'tensor_path: "projector/{folder.name}/tensors.tsv"' in config
-    assert "single_image_dim: 28" in config
+    assert config.count("single_image_dim: 32") == 2
 
     kindling("test", "--ckpt_path", "best")
     assert kindling.err == ""
@@ -284,6 +282,16 @@ class Few(DataModule):
         return {name: [cells[n] for n in indices] for name, cells in columns.items()}
 
 
+def by_hand(network: SimpleNet, data: Few, folder: Path) -> None:
+    """A test without the command line."""
+    with warnings.catch_warnings():
+        for message in ("does not have many workers", "LeafSpec", "logger. on"):
+            warnings.filterwarnings("ignore", f".*{message}")
+        options: dict[str, Any] = {"enable_progress_bar": False, "enable_checkpointing": False, "logger": False}
+        trainer = Trainer(callbacks=[TestReport(folder)], accelerator="cpu", **options)
+        trainer.test(network, datamodule=data, verbose=False)
+
+
 @pytest.mark.parametrize("weight", [0.0, torch.nan])
 @pytest.mark.parametrize("outputs", [0, 1, 2, 30])
 def test_odd_cases_are_drawn_or_left_out(tmp_path: Path, outputs: int, weight: float) -> None:
@@ -292,20 +300,76 @@ def test_odd_cases_are_drawn_or_left_out(tmp_path: Path, outputs: int, weight: f
     network = SimpleNet(num_outputs=outputs or 1)
     for parameter in network.parameters():
         nn.init.constant_(parameter, weight)
-    with warnings.catch_warnings():
-        for message in ("does not have many workers", "LeafSpec", "logger. on"):
-            warnings.filterwarnings("ignore", f".*{message}")
-        Trainer(
-            logger=False,
-            callbacks=[TestReport(tmp_path / "run")],
-            accelerator="cpu",
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-        ).test(network, datamodule=Few(names_, y), verbose=False)
+    by_hand(network, Few(names_, y), tmp_path / "run")
     finite = weight == 0
     drawn = {"confusion.png", "boundary.png"} if outputs > 1 else set()
     drawn |= {"reliability.png" if outputs > 1 else "predicted.png"} if finite else set()
     assert names(tmp_path / "run") == drawn | {"mistakes.png", "mistakes.csv"}
+
+
+def test_several_numbers_have_a_column_each_among_the_mistakes(tmp_path: Path) -> None:
+    data = Few((), torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 60.0]]))
+    data._facts = Facts(in_features=2, target="size", targets=("height", "weight"), target_std=(1.0, 10.0))
+    by_hand(SimpleNet(num_outputs=2), data, tmp_path)
+    assert names(tmp_path) == {"predicted.png", "mistakes.png", "mistakes.csv"}
+    first = rows(tmp_path / "mistakes.csv")[0]
+    columns = ["height", "weight", "a $", "an odd one $", "prediction(height)", "prediction(weight)", "error"]
+    assert list(first) == columns
+    errors = [abs(float(first[f"prediction({name})"]) - float(first[name])) for name in ("height", "weight")]
+    assert float(first["error"]) == pytest.approx((errors[0] + errors[1] / 10) / 2, rel=1e-4)
+
+
+class Counting(InMemory):
+    """Remembers how many samples it was asked for at once."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        super().__init__(*tensors)
+        self.asked: list[int] = []
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        self.asked.append(len(indices))
+        return super().__getitems__(indices)
+
+
+def report(folder: Path, samples: int) -> Counting:
+    """Test a network that is always wrong, by hand; returns the test set, which the loader has gone through."""
+    data = Few(("a $", "b"), torch.zeros(samples, dtype=torch.int64))
+    data.test_set = Counting(torch.randn(samples, 2), data.test_set.tensors[1])
+    data.describe = lambda dataset, indices: {"sample": indices}  # type: ignore[method-assign]
+    network = SimpleNet(num_outputs=2)
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0)
+    with torch.no_grad():
+        next(reversed([*network.parameters()]))[1] = 1  # the bias of the second class
+    by_hand(network, data, folder)
+    return data.test_set
+
+
+def test_of_a_large_test_set_only_the_samples_shown_are_asked_for(tmp_path: Path) -> None:
+    dataset = report(tmp_path, samples=5000)
+    assert len(rows(tmp_path / "mistakes.csv")) == 5000
+    assert dataset.asked[:625] == [8] * 625  # the test itself
+    assert sorted(dataset.asked[625:]) == [24, 1667]  # mistakes.png, and every third point of boundary.png
+
+
+def test_predictions_too_large_to_hold_get_no_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(test_report, "HELD_NUMBERS", 99)
+    report(tmp_path, samples=50)
+    assert capsys.readouterr().out == "No pictures of this test: 50 predictions of 2 numbers are too large to hold\n"
+    assert not any(tmp_path.iterdir())
+    monkeypatch.setattr(test_report, "HELD_NUMBERS", 100)
+    report(tmp_path, samples=50)
+    assert "confusion.png" in names(tmp_path)
+
+
+def test_scores_of_single_tags_are_left_to_the_files() -> None:
+    network = SimpleNet(num_outputs=2)
+    network.set_task(Facts(in_features=2, class_names=("cat", "big_dog"), task="multilabel"))
+    named = ["test/loss", "test/f1", "test/f1_cat", "test/f1_big_dog", "test/acc_top5"]
+    assert main_scores(named, network) == ["test/loss", "test/f1", "test/acc_top5"]
+    assert main_scores(named, LightningModule()) == named
 
 
 # Pictures of a training

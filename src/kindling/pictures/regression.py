@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from kindling.pictures.style import BLUE, SKY, VERMILION, Array, clip, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def predicted_against_true(
@@ -17,7 +15,7 @@ def predicted_against_true(
     predictions: Array,
     targets: Array,
     std: Array | None = None,
-) -> "Figure":
+) -> Figure:
     """Draw one panel per target, three in a row.
 
     Args:

@@ -19,18 +19,19 @@ SHOWN_TARGETS, SHOWN_POINTS = 9, 2000
 
 def of_classes(predictions: Tensor, targets: Tensor, facts: Facts, subject: str) -> dict[str, Draw]:
     """Confusion and reliability, of probabilities (N, C) and labels (N,) int64."""
-    labels, counts = confusion(predictions, targets)
+    labels, matrix = confusion(predictions, targets)
     title = f"{subject}: accuracy {float((predictions.argmax(dim=1) == targets).float().mean()):.4f}"
     names = [facts.class_names[n] for n in labels]
     if len(labels) < len(facts.class_names):
         title += f"; the {len(labels)} most confused of {len(facts.class_names):,} classes"
         names.append("others")
-    drawn: dict[str, Draw] = {"confusion": partial(classification.confusion, counts.numpy(), names, title)}
+    drawn: dict[str, Draw] = {"confusion": partial(classification.confusion, matrix.numpy(), names, title)}
     finite = predictions.isfinite().all(dim=1)
     if finite.any():
-        *bins, error = calibration(predictions[finite], targets[finite])
+        counts, confidence, accuracy, error = calibration(predictions[finite], targets[finite])
+        bins = counts.numpy(), confidence.numpy(), accuracy.numpy()
         title = f"{subject}: expected calibration error {error:.4f}"
-        drawn["reliability"] = partial(classification.reliability, *(values.numpy() for values in bins), title)
+        drawn["reliability"] = partial(classification.reliability, *bins, title)
     return drawn
 
 

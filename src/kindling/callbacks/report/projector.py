@@ -4,26 +4,23 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.utils.tensorboard import SummaryWriter
 
 from kindling.data.base import DataModule
 from kindling.data.loading import take
 from kindling.models.base import SupervisedModule
 from kindling.pictures.style import clip
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 SAMPLES, AT_ONCE = 500, 64
-THUMBNAIL = 64  # pixels
+THUMBNAIL = (32, 32)  # pixels; TensorBoard needs squares
 
 
 def project(
-    board: "SummaryWriter",
+    board: SummaryWriter,
     network: SupervisedModule,
     data: DataModule,
     predict: Callable[[Tensor], Tensor],
@@ -34,9 +31,8 @@ def project(
     """Show features of up to 500 test samples, in place of an earlier test's; without a linear layer there are none.
 
     Args:
-        predict: Runs the network on raw inputs.
-        predictions: Of the whole test set (N, K).
-        targets: (N, ...)
+        predict: Runs the network on raw inputs (B, ...).
+        predictions: Of the whole test set (N, K), likewise its targets.
         step: Of the checkpoint.
     """
     folder = Path(board.log_dir)
@@ -51,7 +47,7 @@ def project(
         x = take(data.test_set, part.tolist())[0]
         predict(x)
         features += [last.flatten(1).float().cpu() for last in inputs[-1:] if len(last) == len(x)]
-        images += [_thumbnails(x)] if x.ndim == 4 else []
+        images += [interpolate(as_pixels(x) / 255, THUMBNAIL, mode="area")] if x.ndim == 4 else []
         inputs.clear()
     for hook in hooks:
         hook.remove()
@@ -62,12 +58,6 @@ def project(
         sprites = torch.cat(images) if images else None
         # TensorBoard names a folder after global_step
         board.add_embedding(torch.cat(features), labels, sprites, "projector", f"step_{step}", header)
-
-
-def _thumbnails(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) as float32 from 0 to 1, made square as TensorBoard needs them."""
-    side = min(THUMBNAIL, max(images.shape[2:]))
-    return interpolate(as_pixels(images) / 255, (side, side), mode="area")
 
 
 def as_pixels(images: Tensor) -> Tensor:

@@ -1,19 +1,17 @@
 """Where pictures go: into the run's folder, and to its loggers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
 
 from kindling.pictures import style
 from kindling.runs.atomic import atomic_write
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: style.Draw) -> None:
@@ -37,7 +35,7 @@ def save(file: Path, pixels: NDArray[np.uint8]) -> None:
         Image.fromarray(pixels).save(stream, "PNG", compress_level=1)  # half the time, a third more bytes
 
 
-def boards(trainer: Trainer) -> "list[SummaryWriter]":
+def boards(trainer: Trainer) -> list[SummaryWriter]:
     """TensorBoard's writers; none in any process but the first, where Lightning has stand-ins for them."""
     if not trainer.is_global_zero:
         return []
