@@ -307,6 +307,18 @@ def test_odd_cases_are_drawn_or_left_out(tmp_path: Path, outputs: int, weight: f
     assert names(tmp_path / "run") == drawn | {"mistakes.png", "mistakes.csv"}
 
 
+def test_several_numbers_have_a_column_each_among_the_mistakes(tmp_path: Path) -> None:
+    data = Few((), torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 60.0]]))
+    data._facts = Facts(in_features=2, target="size", targets=("height", "weight"), target_std=(1.0, 10.0))
+    by_hand(SimpleNet(num_outputs=2), data, tmp_path)
+    assert names(tmp_path) == {"predicted.png", "mistakes.png", "mistakes.csv"}
+    first = rows(tmp_path / "mistakes.csv")[0]
+    columns = ["height", "weight", "a $", "an odd one $", "prediction(height)", "prediction(weight)", "error"]
+    assert list(first) == columns
+    errors = [abs(float(first[f"prediction({name})"]) - float(first[name])) for name in ("height", "weight")]
+    assert float(first["error"]) == pytest.approx((errors[0] + errors[1] / 10) / 2, rel=1e-4)
+
+
 class Counting(InMemory):
     """Remembers how many samples it was asked for at once."""
 

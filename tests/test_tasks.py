@@ -23,6 +23,8 @@ from kindling.tasks import make_task
 from kindling.tasks.losses import NUMBER_LOSSES, TAG_LOSSES
 
 MODULE = """
+from pathlib import Path
+
 import torch
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
@@ -102,6 +104,12 @@ class Segmentation(SupervisedModule):
 class Top2(SimpleNet):
     def configure_metrics(self, stage):
         return super().configure_metrics(stage) | {"top2": MulticlassAccuracy(num_classes=3, top_k=2)}
+
+
+class Stopped(Top2):
+    def on_train_batch_start(self, batch, batch_idx):
+        if self.trainer.global_step == 150 and not Path("go").exists():
+            raise KeyboardInterrupt
 
 
 class ByAccuracy(SimpleNet):
@@ -238,6 +246,19 @@ def test_one_line_adds_a_metric_also_in_training(kindling: Kindling) -> None:
         assert float(row["train/top2"]) > float(row["train/acc"])
         assert float(row["val/top2"]) > float(row["val/acc"])
     assert scores()["test/top2"] > scores()["test/acc"]
+
+
+def test_metrics_of_ones_own_go_on_within_an_epoch(kindling: Kindling) -> None:
+    """Their sums, which are settled every 64 batches, and the batches that are not in them yet."""
+    own = ("--model=ours.Stopped", "--data=ours.Classes", "--data.batch_size=2")
+    options = ("--checkpoint_every=150", "--trainer.max_epochs=2")  # of 80 steps
+    kindling("fit", *own, *options, code=130)
+    Path("go").touch()
+    kindling("fit", *own, "--ckpt_path=last")
+    kindling("fit", *own, *options, "--trainer.default_root_dir=whole")
+    resumed, whole = rows(RUN / "metrics.csv")[-1], rows(Path("whole") / RUN / "metrics.csv")[-1]
+    for name in ("train/loss", "train/acc", "train/top2", "val/loss"):
+        assert resumed[name] == whole[name]
 
 
 @pytest.mark.parametrize("optimizer", [(), ("--optimizer=Adam", "--optimizer.lr=0.05")])

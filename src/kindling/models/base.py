@@ -106,7 +106,7 @@ class SupervisedModule(LightningModule, ABC):
             loss: A loss of torch.nn, or one of your own; None for the usual one.
 
         Raises:
-            UsageError: The loss is not for the task, or nobody says whether low or high is good of what is monitored.
+            UsageError: The loss is not for the task, or it is not known whether low or high is good for ``monitor``.
         """
         self.facts = facts
         self._task = task = self.configure_task(facts, loss)
@@ -121,10 +121,14 @@ class SupervisedModule(LightningModule, ABC):
             self.scores[f"{stage}_"] = Scores(task, self.configure_metrics(stage), parts)
         if self.monitor in (None, task.monitor):
             self.monitor, self.mode = task.monitor, self.mode or task.mode
-        self.mode = self.mode or self._mode_of(self.monitor)
+        self.mode = self.mode or self.mode_of(self.monitor)
 
-    def _mode_of(self, monitor: str) -> str:
-        """Whether low or high is good, as the metric itself says."""
+    def mode_of(self, monitor: str) -> str:
+        """``min`` or ``max``, as the metric itself says which is good.
+
+        Raises:
+            UsageError: It is none of the metrics.
+        """
         stage, _, name = monitor.partition("/")
         if name == "loss":
             return "min"

@@ -1,6 +1,6 @@
 """One of two or more classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,17 +12,20 @@ from kindling.facts import Facts
 from kindling.pictures.style import Draw
 from kindling.tasks import figures
 from kindling.tasks.base import Task, worst_first
-from kindling.tasks.losses import BINARY_LOSSES, CLASS_LOSSES
+from kindling.tasks.losses import BINARY_LOSSES, CLASS_LOSSES, Feed
 from kindling.tasks.scores import AUROC, MacroF1
 
 
 class Classification(Task):
     """One of C classes: targets are labels (B,) int64, predictions are probabilities (B, C)."""
 
+    losses: Mapping[str, Feed] = CLASS_LOSSES
+    meaning = "one of several classes"
+
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
         self.binary = facts.kind == "binary"
-        self.losses = CLASS_LOSSES | BINARY_LOSSES if self.binary else CLASS_LOSSES
-        self.meaning = f"one of {'two' if self.binary else 'several'} classes"
+        if self.binary:
+            self.losses, self.meaning = CLASS_LOSSES | BINARY_LOSSES, "one of two classes"
         self.prediction_names = class_columns(facts.class_names)
         super().__init__(facts, loss, default)
 
@@ -36,9 +39,10 @@ class Classification(Task):
         return 1 if self.one_output else len(self.facts.class_names)
 
     def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        if self.one_output:
-            return BINARY_LOSSES[self.loss_name](self.loss, outputs[:, 0], y)
-        return CLASS_LOSSES.get(self.loss_name, CLASS_LOSSES[self.usual_loss])(self.loss, outputs, y)
+        feed = self.losses.get(
+            self.loss_name, self.losses[self.usual_loss]
+        )  # one of the user's own is fed as the usual
+        return feed(self.loss, outputs[:, 0] if self.one_output else outputs, y)
 
     def predict(self, outputs: Tensor) -> Tensor:
         if self.one_output:

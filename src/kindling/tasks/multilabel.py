@@ -11,13 +11,13 @@ from torchmetrics.classification import MultilabelAccuracy, MultilabelF1Score
 from kindling.facts import Facts
 from kindling.pictures.style import Draw
 from kindling.tasks import figures
-from kindling.tasks.base import Task, worst_first
-from kindling.tasks.classification import class_columns
+from kindling.tasks.base import worst_first
+from kindling.tasks.classification import Classification
 from kindling.tasks.losses import TAG_LOSSES
 from kindling.tasks.scores import TagAUROC
 
 
-class Multilabel(Task):
+class Multilabel(Classification):
     """T tags: targets are (B, T) int64 of 0 and 1, predictions are the probability of each tag (B, T).
 
     A tag is predicted where its probability is above ``threshold``.
@@ -28,15 +28,11 @@ class Multilabel(Task):
     meaning = "several tags at once"
 
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
-        self.part_names = facts.class_names
-        self.prediction_names = class_columns(facts.class_names)
         super().__init__(facts, loss, default)
+        self.part_names = facts.class_names
 
     def example_targets(self) -> Tensor:
         return torch.zeros(2, self.num_outputs, dtype=torch.int64)
-
-    def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        return TAG_LOSSES.get(self.loss_name, TAG_LOSSES[self.usual_loss])(self.loss, outputs, y)
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid()
@@ -48,10 +44,6 @@ class Multilabel(Task):
             metrics["f1"] = MultilabelF1Score(threshold=self.threshold, **each)
             metrics["auroc"] = TagAUROC(**each)
         return metrics
-
-    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
-        columns = [self.target_texts(predictions), *predictions.T.tolist()]
-        return dict(zip(self.prediction_names, columns, strict=True))
 
     def target_texts(self, values: Tensor) -> list[str]:
         """The names of a sample's tags with commas between them."""

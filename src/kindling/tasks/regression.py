@@ -98,8 +98,8 @@ class Regression(Task):
         return dict(zip(self.prediction_names, predictions.T.tolist(), strict=True))
 
     def target_texts(self, values: Tensor) -> list[Any]:
-        numbers: list[Any] = (values[:, : self.size] if self.several or values.ndim == 1 else values[:, 0]).tolist()
-        return numbers
+        texts: list[Any] = (values if values.ndim == 1 else self.metric_inputs(values)).tolist()
+        return texts
 
     def mistakes(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Sequence[Any]]]:
         """How wrong one is: the absolute error; of several numbers the mean, each in its standard deviations."""
