@@ -14,7 +14,7 @@ from kindling.runs.folder import Run
 PACKAGE = Path(__file__).parents[1]
 INSTALLED = {"site-packages", "dist-packages"}
 # in the networks' and the datasets' folders, but neither a network nor a dataset
-SHARED = {"__init__", "base", "loading", "augment"}
+SHARED = {"__init__", "base", "loading", "augment", "from_datasets"}
 LONGEST = 500  # characters of an exception's own words
 
 
