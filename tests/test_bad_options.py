@@ -62,7 +62,7 @@ NAMES = [
     Case("a command that doesn't exist", ("fti", "--model", "SimpleNet"), "did you mean fit?"),
     Case("no network", ("fit",), "fit needs a network: add --model NAME"),
     Case("null for the network", ("fit", "--model", "null"), "there is no model 'null': there are SimpleNet"),
-    Case("a network that doesn't exist", ("fit", "--model", "SimpelNet"), "did you mean SimpleNet or SimpleNN?"),
+    Case("a network that doesn't exist", ("fit", "--model", "SimpelNet"), "did you mean SimpleNet"),
     Case("a class that is no network", ("fit", "--model", "torch.nn.Linear"), "a class made from LightningModule"),
     Case("a pipe for a file", BY_FILE, "is a pipe or a device: name a file", lambda: os.mkfifo("my.yaml")),
     Case("half of a dict", ("fit", "--model", "{class_path:"), "--model is no YAML, line 1"),

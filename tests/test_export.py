@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from kindling.data import FashionMNIST
+from kindling import data as datasets
 from kindling.export import write as export
 from kindling.models import SimpleNet
 
@@ -87,7 +87,7 @@ def test_every_format_answers_as_predict_does_and_the_card_loads_it(
     assert equal(load_file(FOLDER / "weights.safetensors"), best)
     with safe_open(FOLDER / "weights.safetensors", framework="pt") as file:
         metadata = file.metadata()
-    assert metadata["class_path"] == "kindling.models.simple_net.SimpleNet"
+    assert metadata["class_path"] == "tiny.simple_net.SimpleNet"
     assert json.loads(metadata["init_args"]) == {"in_features": 2, "hidden": 32, "num_outputs": 2}
 
     told = interface()
@@ -121,7 +121,7 @@ def test_a_convolution_takes_pixels(
     export_as(kindling, format)
     told = interface()
     assert (told["input"]["shape"], told["input"]["dtype"]) == (["N", 1, 28, 28], "uint8")
-    data = FashionMNIST()
+    data = datasets.FashionMNIST()
     data.setup("test")
     images = data.test_set.tensors[0].numpy()
     expected = predicted(*(f"p({name})" for name in told["output"]["columns"]))
