@@ -7,8 +7,11 @@ from kindling.data.loading import InMemory, take
 class FashionMNISTTenTimes(FashionMNIST):
     """FashionMNIST with each test image repeated ten times."""
 
+    test_set: InMemory
+
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "test":
-            x, y = take(self.test_set, range(len(self.test_set)))
+            once = self.test_set
+            x, y = take(once, range(len(once)))
             self.test_set = InMemory(x.repeat(10, 1, 1, 1), y.repeat(10))

@@ -12,8 +12,6 @@ import tiny
 from conftest import ROOT, RUN
 from test_readme import CODE
 
-from kindling.registry import Entry
-
 COPIED = ("src", "scripts", "tests", "benchmarks", "configs", "examples", "docs", "Makefile", "README.md")
 # the tests that look at all of the project; of the others only the imports are tried, as they take minutes
 TRIED = ("test_readme.py", "test_structure.py", "test_models.py", "test_usage.py")
@@ -55,19 +53,35 @@ def check_and_test(*more: str) -> None:
     run("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-k", " or ".join([*TRIED, *more]), "tests")
 
 
-def add_line(init: Path, line: str) -> None:
-    """Add an entry to ``MODELS`` or ``DATA``."""
-    text, count = re.subn(r"(?m)^((?:MODELS|DATA) = \{\n)", rf"\1{line}", init.read_text(encoding="utf-8"))
+def follow_the_readme(default_data: str = "SyntheticTabular") -> None:
+    """Write the network and the dataset of its sections "Your own network" and "Your own data"."""
+    for code in CODE:
+        if file := re.match(r"# (src/\S+\.py)\n", code):
+            Path(file[1]).write_text(code, encoding="utf-8")
+        elif entries := re.match(r"# in (MODELS|DATA)\n", code):
+            line = code.partition("\n")[2].replace("SyntheticTabular", default_data)
+            change(entries[1].lower(), rf"^({entries[1]} = \{{\n)", rf"\1{line}")
+
+
+def delete(name: str) -> None:
+    """Remove a network or dataset: its file, its test file and its line."""
+    folder, entry = ENTRIES[name]
+    module = entry.module.rpartition(".")[2]
+    Path(f"src/kindling/{folder}/{module}.py").unlink()
+    Path(f"tests/test_{module}.py").unlink()
+    change(folder, rf'^    "{name}": .*\n', "")
+
+
+def change(folder: str, line: str, to: str) -> None:
+    """Replace a line of the list of networks or datasets."""
+    init = Path(f"src/kindling/{folder}/__init__.py")
+    text, count = re.subn(line, to, init.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert count == 1
     init.write_text(text, encoding="utf-8")
 
 
 def test_following_the_readme_and_adding_files(project: Path) -> None:
-    for code in CODE:
-        if file := re.match(r"# (src/\S+\.py)\n", code):
-            Path(file[1]).write_text(code, encoding="utf-8")
-        elif entries := re.match(r"# in (MODELS|DATA)\n", code):
-            add_line(Path(f"src/kindling/{entries[1].lower()}/__init__.py"), code.partition("\n")[2])
+    follow_the_readme()
     Path("src/kindling/own.py").write_text("from kindling.cli import main\n\nprint(main)\n")
     Path("src/kindling/models/blocks.py").write_text("WIDTH = 3\n")
     Path("configs/own.yaml").write_text("model: DeepNet\ndata: Rings\n")
@@ -103,23 +117,13 @@ def test_following_the_readme_and_adding_files(project: Path) -> None:
 @pytest.mark.parametrize("name", ENTRIES)
 @pytest.mark.usefixtures("project")
 def test_a_network_or_dataset_goes_with_its_file_its_test_file_and_its_line(name: str) -> None:
-    folder, entry = ENTRIES[name]
-    delete(name, folder, entry)
+    delete(name)
     check_and_test()
 
 
 @pytest.mark.usefixtures("project")
-def test_all_networks_and_datasets_go_at_once() -> None:
-    for name, (folder, entry) in ENTRIES.items():
-        delete(name, folder, entry)
+def test_ones_own_network_and_dataset_can_be_the_only_ones() -> None:
+    follow_the_readme(default_data="Rings")
+    for name in ENTRIES:
+        delete(name)
     check_and_test()
-
-
-def delete(name: str, folder: str, entry: Entry) -> None:
-    module = entry.module.rpartition(".")[2]
-    Path(f"src/kindling/{folder}/{module}.py").unlink()
-    Path(f"tests/test_{module}.py").unlink(missing_ok=True)
-    init = Path(f"src/kindling/{folder}/__init__.py")
-    text, count = re.subn(rf'(?m)^    "{name}": .*\n', "", init.read_text(encoding="utf-8"))
-    assert count == 1
-    init.write_text(text, encoding="utf-8")
