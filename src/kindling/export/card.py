@@ -18,9 +18,9 @@ from kindling.runs.folder import Run
 CARD = """\
 # {network.__name__} on {data_name}
 
-`{network.__module__}.{network.__name__}({arguments})`, {parameters:,} parameters, trained with {task.name} for
-{epoch} epochs ({step} steps) to predict {facts.target} ({facts.task}). Python {python}, torch {torch}, Lightning
-{lightning}.
+`{network.__module__}.{network.__name__}({arguments})`, {parameters:,} parameters, trained with {task.name}
+for {epoch} epochs ({step} steps) to predict {facts.target} ({facts.task}).
+Python {python}, torch {torch}, Lightning {lightning}.
 
 ## Data
 
