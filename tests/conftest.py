@@ -26,7 +26,7 @@ from torchvision import datasets
 from kindling.cli import main
 from kindling.data import DATA
 from kindling.models import MODELS
-from kindling.pictures import drawing
+from kindling.pictures import style
 from kindling.runs import trust
 
 ROOT = Path(__file__).parents[1]
@@ -139,7 +139,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that are not about pictures have blank ones: drawing takes as long as two epochs of SimpleNet."""
     if not request.node.get_closest_marker("pictures"):
-        monkeypatch.setattr(drawing, "paint", lambda draw: np.zeros((8, 8, 3), np.uint8))
+        monkeypatch.setattr(style, "paint", lambda draw: np.zeros((8, 8, 3), np.uint8))
 
 
 @pytest.fixture

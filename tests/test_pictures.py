@@ -1,29 +1,34 @@
 """Pictures of a run and of a test, and what TensorBoard shows beside scalars."""
 
 import csv
+import gzip
 import warnings
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import RUN, Kindling, equal, rows, weights
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from kindling.callbacks.report import test_report as outcome
-from kindling.callbacks.report.projector import LastFeatures, sprite
+from kindling.callbacks.report import projector
+from kindling.callbacks.report.publish import publish
 from kindling.callbacks.report.test_report import TestReport
 from kindling.data.base import DataModule
 from kindling.data.loading import InMemory
 from kindling.facts import Facts
 from kindling.models import SimpleNet
-from kindling.pictures import curves, drawing
-from kindling.pictures.analysis import TestResult, calibration, confusion, in_order, mistakes
+from kindling.pictures import curves, style
+from kindling.pictures.analysis import calibration, confusion
+from kindling.tasks import figures
 
 pytestmark = pytest.mark.pictures
 Fit = Callable[..., Path]
@@ -52,73 +57,114 @@ def names(run: Path) -> set[str]:
 
 
 def test_confusion_has_a_row_per_true_class() -> None:
-    labels, counts = confusion(LABELS, SHARES)
+    labels, counts = confusion(SHARES, LABELS)
     assert (labels, counts.tolist()) == ([0, 1], [[1, 1], [2, 1]])
 
 
-def test_of_many_classes_the_most_confused_are_shown_and_then_the_largest() -> None:
+def test_of_many_classes_those_with_the_most_mistakes_are_shown_and_then_the_largest() -> None:
     true = torch.tensor([7, 7, 7, 7, 2, 2, 9, 0, 0, 0, 5])
     shares = nn.functional.one_hot(torch.tensor([3, 3, 3, 8, 9, 9, 9, 0, 0, 0, 5]), 10).float()
-    labels, counts = confusion(true, shares, most=4)
-    assert labels == [2, 3, 7, 9]  # 7 taken for 3 three times, 2 for 9 twice
+    labels, counts = confusion(shares, true, most=4)
+    assert labels == [2, 3, 7, 9]  # wrong samples of or for a class: 7 four, 3 three, 2 and 9 two
     assert counts.tolist() == [[0, 0, 0, 2, 0], [0] * 5, [0, 3, 0, 0, 1], [0, 0, 0, 1, 0]]
-    assert confusion(true, nn.functional.one_hot(true, 10), most=4)[0] == [0, 2, 5, 7]  # 3, 2, 1 and 4 samples
-    assert confusion(true, shares, most=10)[1].shape == (10, 10)
+    assert confusion(nn.functional.one_hot(true, 10), true, most=4)[0] == [0, 2, 5, 7]  # 3, 2, 1 and 4 samples
+    assert confusion(shares, true, most=10)[1].shape == (10, 10)
 
 
 def test_calibration_is_as_by_hand() -> None:
-    found = calibration(SHARES, LABELS, bins=10)
-    assert found.counts.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # a border belongs to the part below it
-    assert found.accuracy.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 0]
-    assert found.confidence[5:].tolist() == pytest.approx([0.6, 0.7, 0.8, 0.9, 0.95])
-    assert found.error == pytest.approx((0.6 + 0.7 + 0.2 + 0.1 + 0.95) / 5)
+    counts, confidence, accuracy, error = calibration(SHARES, LABELS)
+    assert counts.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # a border belongs to the bin below it
+    assert accuracy.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 0]
+    assert confidence[5:].tolist() == pytest.approx([0.6, 0.7, 0.8, 0.9, 0.95])
+    assert error == pytest.approx((0.6 + 0.7 + 0.2 + 0.1 + 0.95) / 5)
 
 
-def test_titles_tell_the_figures() -> None:
-    tested = TestResult(SHARES, LABELS, torch.empty(0, 0), torch.empty(0))
-    drawn = outcome._of_classes(tested, Facts(in_features=2, class_names=("a", "b")), "A net")
-    titles = {name: draw().get_suptitle() for name, draw in drawn.items() if draw}
+def test_titles_of_classes_hold_the_scores() -> None:
+    drawn = figures.of_classes(SHARES, LABELS, Facts(in_features=2, class_names=("a", "b")), "A net")
+    titles = {name: draw().get_suptitle() for name, draw in drawn.items()}
     assert titles == {"confusion": "A net: accuracy 0.4000", "reliability": "A net: expected calibration error 0.5100"}
-    many = TestResult(torch.eye(50), torch.arange(50), torch.empty(0, 0), torch.empty(0))
-    drawn = outcome._of_classes(many, Facts(in_features=2, class_names=("a",) * 50), "A net")
-    assert drawn["confusion"] is not None
+    many = Facts(in_features=2, class_names=("a",) * 50)
+    drawn = figures.of_classes(torch.eye(50), torch.arange(50), many, "A net")
     assert drawn["confusion"]().get_suptitle() == "A net: accuracy 1.0000; the 40 most confused of 50 classes"
 
 
-def test_mistakes_come_worst_first_and_what_is_no_number_before_all() -> None:
-    order, sizes = mistakes(SHARES, LABELS)
-    assert order.tolist() == [3, 4, 1]
-    assert sizes.tolist() == pytest.approx([0.95, 0.7, 0.6])
-    numbers = torch.tensor([[1.0], [5.0], [torch.nan], [2.0]])
-    order, sizes = mistakes(numbers, torch.tensor([1.0, 2.0, 3.0, 4.0]))
-    assert order.tolist() == [2, 1, 3]
-    assert sizes[1:].tolist() == [3, 2]
+def test_tags_have_bars_of_precision_recall_and_f1() -> None:
+    facts = Facts(in_features=2, class_names=("often", "never", "rare"), task="multilabel")
+    predictions = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.1, 0.7], [0.2, 0.1, 0.5], [0.4, 0.1, 0.1]])
+    targets = torch.tensor([[1, 0, 0], [0, 0, 0], [1, 0, 1], [1, 0, 0]])
+    figure = figures.of_tags(predictions, targets, facts, "A net")["tags"]()
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["often (3)", "never (0)", "rare (1)"]
+    bars = [[bar.get_width() for bar in group] for group in axes.containers]
+    assert bars == [
+        pytest.approx([1 / 2, 0, 1 / 2]),  # precision
+        pytest.approx([1 / 3, 0, 1]),  # recall
+        pytest.approx([2 / 5, 0, 2 / 3]),  # F1
+    ]
+    higher = figures.of_tags(predictions, targets, facts, "A net", threshold=0.6)["tags"]().axes[0]
+    assert [bar.get_width() for bar in higher.containers[1]] == pytest.approx([1 / 3, 0, 0])
+    many = Facts(in_features=2, class_names=tuple("abc" * 20), task="multilabel")
+    title = figures.of_tags(torch.rand(5, 60), torch.ones(5, 60), many, "A net")["tags"]().get_suptitle()
+    assert title == "A net: scores per tag (and how many samples have it); the 40 most frequent of 60 tags"
+
+
+def test_each_of_several_numbers_has_a_panel() -> None:
+    facts = Facts(in_features=2, targets=("height", "weight"))
+    targets = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 60.0]])
+    predictions = targets + torch.tensor([[0.5, 0.0], [0.0, 0.0], [-0.5, 0.0]])
+    for std in (0, 2):
+        drawn = figures.of_numbers(torch.cat([predictions, targets[:, :std]], dim=1), targets, facts, "A net")
+        first, second = drawn["predicted"]().axes
+        assert first.get_title() == "MAE 0.3333  RMSE 0.4082  R² 0.7500"
+        assert second.get_title() == "MAE 0  RMSE 0  R² 1.0000"
+        assert (first.get_xlabel(), second.get_ylabel()) == ("true height", "predicted weight")
+        assert len(first.collections) == (2 if std else 1)
+    many = Facts(in_features=2, targets=tuple(map(str, range(12))))
+    figure = figures.of_numbers(torch.rand(3, 12), torch.rand(3, 12), many, "A net")["predicted"]()
+    assert (len(figure.axes), figure.get_suptitle()) == (9, "A net, the first 9 targets")
 
 
 def test_two_processes_samples_are_put_in_order() -> None:
+    report = TestReport(Path())
+    report._size = 7
     parts = torch.tensor([0, 2, 4, 6]), torch.tensor([1, 3, 5, 0])  # the first one again, to make it even
-    values, places = in_order(parts, size=7)
-    assert values.tolist() == places.tolist() == list(range(7))
-    values, places = in_order([part[::3] for part in parts], size=7, every=3)
-    assert values.tolist() == places.tolist() == [0, 1, 6]
+    assert report._in_order(parts).tolist() == list(range(7))
 
 
-def test_a_sprite_is_a_square_sheet_row_by_row() -> None:
-    images = torch.arange(1, 6, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 2, 4)
-    sheet = sprite(images)
-    assert sheet.shape == (3 * 2, 3 * 4, 3)
-    assert sheet[::2, ::4, 0].tolist() == [[1, 2, 3], [4, 5, 0], [0, 0, 0]]
+def test_images_of_any_kind_become_pixels() -> None:
+    assert projector.as_pixels(torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 1, 3)).flatten().tolist() == [0, 127, 255]
+    assert projector.as_pixels(torch.zeros(2, 5, 4, 4, dtype=torch.uint8)).shape == (2, 3, 4, 4)
+    assert projector.as_pixels(torch.zeros(2, 2, 4, 4)).shape == (2, 1, 4, 4)
 
 
-def test_features_are_every_so_many_th_input_of_the_last_linear_layer_that_ran() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2))
-    network.load_state_dict({"1.weight": torch.ones(1, 1), "1.bias": torch.zeros(1)}, strict=False)
-    features = LastFeatures(network, every=3)
-    for batch in torch.arange(10.0)[:, None].split(4):
-        network(batch)
-        features.keep(len(batch))
-    assert features.close().flatten().tolist() == [0, 3, 6, 9]
-    assert not any(layer._forward_pre_hooks for layer in network)
+class Tracker(Logger):
+    """Keeps the calls of whatever method it is asked for; offers ``offered`` alone."""
+
+    name, version, run_id = "tracker", "1", "run 7"
+
+    def __init__(self, offered: str, by_itself: bool = False) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+        owner = self if by_itself else SimpleNamespace()
+        setattr(owner, offered, lambda *args, **kwargs: self.calls.append((args, kwargs)))
+        self.experiment = owner if not by_itself else SimpleNamespace()
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None: ...
+
+    def log_hyperparams(self, params: Any) -> None: ...
+
+
+def test_a_picture_goes_to_every_logger_that_takes_one(tmp_path: Path) -> None:
+    board, wandb, mlflow = Tracker("add_image"), Tracker("log_image", by_itself=True), Tracker("log_artifact")
+    trainer = SimpleNamespace(loggers=[board, wandb, mlflow, Tracker("log_text")])
+    file = tmp_path / "new" / "a.png"
+    publish(trainer, file, "test/a", 7, lambda: style.new_figure(1, 1, ""))  # type: ignore[arg-type]
+    (((tag, pixels, step), _),) = board.calls
+    assert (tag, step, pixels.shape) == ("test/a", 7, (100, 100, 3))
+    (((tag, [image]), options),) = wandb.calls
+    assert (tag, options, image.shape) == ("test/a", {"step": 7}, (100, 100, 3))
+    assert mlflow.calls == [(("run 7", str(file)), {})]
+    assert size(file) == (100, 100)
 
 
 # Pictures of a test
@@ -157,15 +203,21 @@ def test_a_test_of_images_shows_the_worst_and_projects_all(kindling: Kindling, f
     assert [float(r["probability"]) for r in rows(RUN / "mistakes.csv")] == sorted(
         (float(r["probability"]) for r in rows(RUN / "mistakes.csv")), reverse=True
     )
-    folder = RUN / "projector"
+    (folder,) = (RUN / "projector").iterdir()
     tensors = [line.split("\t") for line in (folder / "tensors.tsv").read_text().splitlines()]
     assert (len(tensors), len(tensors[0])) == (50, 84)
     metadata = (folder / "metadata.tsv").read_text().splitlines()
     assert metadata[0] == "label\tprediction"
     assert [line.split("\t")[0] for line in metadata[1:4]] == ["T-shirt/top", "Trouser", "Pullover"]
     assert size(folder / "sprite.png") == (8 * 28, 8 * 28)
+    with Image.open(folder / "sprite.png") as sprite:
+        shown = np.asarray(sprite)[:28, 28:56, 0]
+        with gzip.open(fashion / "t10k-images-idx3-ubyte.gz") as archive:
+            pixels = np.frombuffer(archive.read(), np.uint8, offset=16).reshape(-1, 28, 28)
+        assert np.abs(shown.astype(int) - pixels[1]).max() <= 1  # of the second sample, in order
     config = (RUN / "projector_config.pbtxt").read_text()
-    assert 'sprite { image_path: "projector/sprite.png" single_image_dim: 28 single_image_dim: 28 }' in config
+    assert f'tensor_path: "projector/{folder.name}/tensors.tsv"' in config
+    assert "single_image_dim: 28" in config
 
     kindling("test", "--ckpt_path", "best")
     assert kindling.err == ""
@@ -190,7 +242,8 @@ def test_pictures_are_of_the_last_test_alone(run: Path, kindling: Kindling) -> N
     assert (run / "mistakes.png").is_file()
     kindling("test", "--ckpt_path", "best", "--data.test_size", "1")  # a single sample, predicted rightly
     assert names(run) == {"confusion.png", "reliability.png", "boundary.png"}
-    assert len((run / "projector/tensors.tsv").read_text().splitlines()) == 1
+    (tensors,) = (run / "projector").glob("*/tensors.tsv")
+    assert len(tensors.read_text().splitlines()) == 1
 
 
 def test_a_number_is_shown_against_the_true_one(kindling: Kindling) -> None:
@@ -264,7 +317,7 @@ def test_curves_have_at_most_three_panels_a_row() -> None:
         figure = curves.draw(dict.fromkeys(map(str, range(panels)), points), "title")
         assert len(figure.axes) == panels
         assert figure.get_size_inches().tolist() == pytest.approx([4 * across, 2.8 * down + 0.4])
-        drawing.paint(lambda figure=figure: figure)  # type: ignore[misc]
+        style.paint(lambda figure=figure: figure)  # type: ignore[misc]
 
 
 def test_the_graph_is_there_once_and_training_as_without_it(run: Path, fit: Fit, kindling: Kindling) -> None:

@@ -85,7 +85,7 @@ def test_the_tutorials_houses_are_what_pandas_makes_of_them_by_hand() -> None:
         assert y.dtype == torch.float32
         assert y.tolist() == table.Price.iloc[part.rows].tolist()
     facts = data.facts
-    assert (facts.in_features, facts.feature_names, facts.task) == (3, ("NumRooms", "Alley"), "regression")
+    assert (facts.in_features, facts.feature_names, facts.kind) == (3, ("NumRooms", "Alley"), "regression")
     prices = table.Price.iloc[data.train_set.rows]
     assert (facts.target, facts.target_mean, facts.target_min) == ("Price", prices.mean(), prices.min())
     assert facts.target_std == prices.std(ddof=0)
@@ -231,7 +231,7 @@ def test_the_target_is_a_class_or_a_number(values: Any, task: Any, names: tuple[
     pd.DataFrame({"x": range(48), "y": (list(values) * 48)[:48]}).to_csv("table.csv", index=False)
     data = made(TabularCSV("table.csv", "y", task=task))
     assert data.facts.class_names == names
-    assert data.facts.task == {0: "regression", 2: "binary"}.get(len(names), "multiclass")
+    assert data.facts.kind == {0: "regression", 2: "binary"}.get(len(names), "multiclass")
     for part in sets(data):
         y = part.tensors[1]
         assert y.dtype == (torch.int64 if names else torch.float32)

@@ -1,4 +1,4 @@
-"""What a dataset knows about itself and a network needs to be built, trained and read.
+"""What a dataset knows about itself, which a network needs to be built, trained and read.
 
 A network asks for a size by naming it as an argument of its ``__init__``. Such an argument is filled from the data and
 is no option of the command line, so the two can't disagree.
@@ -6,20 +6,23 @@ is no option of the command line, so the two can't disagree.
 
 from dataclasses import dataclass
 
-SIZES = frozenset({"in_features", "in_channels", "image_size", "num_outputs"})  # num_outputs: what the loss needs
+SIZES = frozenset({"in_features", "in_channels", "image_size", "num_outputs"})  # num_outputs: what the task needs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Sizes, names and the task of one dataset; ``None`` where the notion makes no sense for it.
+    """Sizes, names and the task of one dataset; ``None`` where it has no such thing.
 
     Args:
         in_features: Numbers per sample that the network takes, after flattening.
-        class_names: One name per class, in label order; empty where the target is a number.
+        class_names: One name per class or tag, in label order; empty where the target is a number.
         target: What is predicted, e.g. the name of a table's column.
-        target_mean: Of the training samples, where the target is a number; likewise the next two.
+        targets: The name of each number where several are predicted.
+        target_mean: Of the training samples, where the target is a number; one per target where there are several.
+            Likewise the next two.
         target_std: Standard deviation, above 0.
-        target_min: The lowest.
+        target_min: Lowest value.
+        task: What can't be told from the class names: ``multilabel``, or a word for a task that the network brings.
         feature_names: Columns of a table, as they are before ``normalize``.
         in_channels: Colour channels, for images.
         image_size: Height and width in pixels, for square images.
@@ -28,14 +31,16 @@ class Facts:
     in_features: int
     class_names: tuple[str, ...] = ()
     target: str = "label"
-    target_mean: float = 0.0
-    target_std: float = 1.0
-    target_min: float = 0.0
+    targets: tuple[str, ...] = ()
+    target_mean: float | tuple[float, ...] = 0.0
+    target_std: float | tuple[float, ...] = 1.0
+    target_min: float | tuple[float, ...] = 0.0
+    task: str = ""
     feature_names: tuple[str, ...] = ()
     in_channels: int | None = None
     image_size: int | None = None
 
     @property
-    def task(self) -> str:
-        """``binary``, ``multiclass`` or ``regression``."""
-        return {0: "regression", 2: "binary"}.get(len(self.class_names), "multiclass")
+    def kind(self) -> str:
+        """``binary``, ``multiclass``, ``multilabel`` or ``regression``, or the word that ``task`` gives."""
+        return self.task or {0: "regression", 2: "binary"}.get(len(self.class_names), "multiclass")

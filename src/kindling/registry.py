@@ -69,10 +69,11 @@ def lr_schedulers() -> list[str]:
 
 def losses() -> list[str]:
     """Losses of ``torch.nn`` that the networks can be trained by."""
+    names: list[str] = []
     for node in _tree(_file("kindling.tasks.losses")).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LOSSES":
-            return [ast.literal_eval(key) for key in getattr(node.value, "keys", ())]
-    raise LookupError("kindling.tasks.losses defines no LOSSES")
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict | ast.Tuple):
+            names += [ast.literal_eval(n) for n in getattr(node.value, "keys", None) or node.value.elts]  # type: ignore
+    return list(dict.fromkeys(names))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -76,7 +76,6 @@ from kindling.runs.atomic import DAY, atomic_write, remove_leftovers
 from kindling.runs.folder import LOGS, Run, claim
 from kindling.runs.trust import as_typed
 from kindling.tasks import losses
-from kindling.tasks.base import Task
 from kindling.training.load import restore_data
 from kindling.training.trainer import Trainer, Unprofiled
 
@@ -317,7 +316,7 @@ class KindlingCLI(LightningCLI):
         if facts is None:
             data = type(self.datamodule).__name__ if self.datamodule else "no data"
             raise DataError(f"{model_class.__name__} can't be trained on {data}, which states no facts: change --data")
-        num_outputs = Task(loss, facts, model_class.default_loss).num_outputs
+        num_outputs = model_class.configure_task(facts, loss).num_outputs
         sizes = self._sizes(model_class, facts, num_outputs)
         try:
             model = model_class(*args, **options, **sizes)
@@ -462,7 +461,7 @@ class KindlingCLI(LightningCLI):
             if self.config["fit"]["histograms"]:
                 callbacks.append(Histograms())
             if options["enable_checkpointing"] is not False:
-                monitor = getattr(self.model, "monitor", "val/loss")
+                monitor = getattr(self.model, "monitor", None) or "val/loss"
                 callbacks.append(BestAndLast(run.folder, monitor, self.options, self.options["checkpoint_every"]))
             if changed := self._changed_optimizer_options():
                 callbacks.append(OptimizerOptions(changed))
@@ -587,7 +586,7 @@ class KindlingCLI(LightningCLI):
         count = sum(p.numel() for p in self.model.parameters())
         data = getattr(self.datamodule, "title", type(self.datamodule).__name__) if self.datamodule else "its own data"
         if isinstance(self.model, SupervisedModule):
-            model += f", {self.model.task.name}"
+            model += f", {self.model.task.loss_name}"
         device = self.trainer.strategy.root_device
         seed = self.options["seed_everything"]
         where = f" -> {self.run.folder}" if self.run else ""

@@ -132,7 +132,7 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
         ("optimizer", "LBFGS", "line_search_fn"): "strong_wolfe",  # diverges without, on batches
         ("lr_scheduler", "CosineAnnealingLR", "T_max"): epochs,
         ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
-        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): getattr(model_class, "monitor", "val/loss"),
+        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): getattr(model_class, "monitor", None) or "val/loss",
     }
     for (kind, name, option), value in filled.items():
         if class_name({"class_path": chosen[kind]}) == name and not request.has(
@@ -145,7 +145,7 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
         validates = str(request.value("trainer.limit_val_batches")) not in ("0", "0.0")
         if chosen["lr_scheduler"] is None and validates:
             defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
-            plateau = {"monitor": model_class.monitor, **PLATEAU}
+            plateau = {"monitor": model_class.monitor or "val/loss", **PLATEAU}
             defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
     if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
         defaults["trainer.max_epochs"] = DEFAULT_EPOCHS

@@ -18,8 +18,8 @@ from kindling.runs.folder import Run
 CARD = """\
 # {network.__name__} on {data_name}
 
-`{network.__module__}.{network.__name__}({arguments})`, {parameters:,} parameters, trained with {task.name}
-for {epoch} epochs ({step} steps) to predict {facts.target} ({facts.task}).
+`{network.__module__}.{network.__name__}({arguments})`, {parameters:,} parameters, trained with {task.loss_name}
+for {epoch} epochs ({step} steps) to predict {facts.target} ({facts.kind}).
 Python {python}, torch {torch}, Lightning {lightning}.
 
 ## Data
@@ -27,7 +27,7 @@ Python {python}, torch {torch}, Lightning {lightning}.
 Trained on `{data}` with {options}.
 
 - Input: {input[meaning]} {features}
-- Output: {output[meaning]}: {output[columns]}
+- Output: {output[meaning]}: {columns}
 
 ## Scores
 
@@ -90,10 +90,12 @@ def interface(model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str,
     else:
         given["meaning"] = "rows of a table, its columns in this order, numbers in their own units"
         given["columns"] = [{"column": name, **_cells(name, learned)} for name in facts.feature_names]
-    columns = list(facts.class_names or ("prediction", "std")[: task.num_outputs])
-    meaning = "probability of each class" if facts.class_names else f"{facts.target}, in its own unit"
-    answer = {"name": "prediction", "shape": ["N", len(columns)], "dtype": "float32", "meaning": meaning}
-    return {"input": given, "output": answer | {"columns": columns}}
+    columns = list(task.prediction_names if facts.kind == "regression" else facts.class_names)
+    meaning = {"regression": f"{facts.target}, in its own unit", "multilabel": "probability of each tag"}
+    shape = model.predict_step((data.normalize(x[:1]),)).shape
+    answer: dict[str, Any] = {"name": "prediction", "shape": ["N", *shape[1:]], "dtype": "float32"}
+    answer |= {"meaning": meaning.get(facts.kind, "probability of each class"), "columns": columns}
+    return {"input": given, "output": answer}
 
 
 def _cells(column: str, learned: dict[str, Any]) -> dict[str, Any]:
@@ -129,8 +131,9 @@ def page(
     trained_on = (content.get("config") or {}).get("data") or {"class_path": path(data), "init_args": data.hparams}
     options = [f"{option} {value}" for option, value in trained_on.get("init_args", {}).items() if value is not None]
     scores = [f"- {name} {score:.4f}" for name, score in _known_scores(checkpoint.run, epoch, step).items()]
+    described = interface(model, data, x)
     texts: dict[str, Any] = (
-        interface(model, data, x)
+        described
         | {
             "network": type(model),
             "arguments": ", ".join(f"{name}={value!r}" for name, value in model.hparams.items()),
@@ -142,6 +145,7 @@ def page(
             "data": trained_on["class_path"],
             "data_name": trained_on["class_path"].rpartition(".")[2],
             "options": ", ".join(options),
+            "columns": ", ".join(described["output"]["columns"]),
             "features": ", ".join(facts.feature_names),
             "x_shape": (1, *x.shape[1:]),
             "normalized_shape": tuple(data.normalize(x[:1]).shape),

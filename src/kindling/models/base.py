@@ -1,6 +1,8 @@
 """The one abstract module: how a network that maps inputs to outputs is trained, scored and used."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from inspect import signature
 from types import NoneType
@@ -12,11 +14,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import Metric
 
+from kindling.errors import UsageError
 from kindling.facts import Facts
+from kindling.registry import losses
+from kindling.tasks import make_task
 from kindling.tasks.base import Task
-from kindling.tasks.losses import LOSSES
-from kindling.tasks.scores import AllScores, RunningScores, Scores
+from kindling.tasks.scores import Scores
 
 # The learning rate falls where an epoch brings no lower validation loss. On FashionMNIST, 10 epochs, two seeds: Net
 # 91.0 % with it, 90.3 % with the best constant rate; and unlike a schedule over a fixed time it lets training go on.
@@ -24,16 +29,29 @@ PLATEAU: dict[str, Any] = {"factor": 0.3, "patience": 0}
 
 
 class SupervisedModule(LightningModule, ABC):
-    """A network adds ``__init__`` and ``forward``, nothing else.
+    """A network adds ``__init__`` and ``forward``; what it learns follows from the data and the loss.
 
     The arguments of the network's ``__init__`` have to be plain data (numbers, strings, lists, dicts): they go into
-    the checkpoint, which is then loaded without running any code of its own. Logs once an epoch under ``train/``,
-    ``val/`` and ``test/``: ``loss``, and ``acc`` or ``mae``; after validation and test the other scores as well.
+    the checkpoint, which is then loaded without running any code of its own. Logs once per epoch under ``train/``,
+    ``val/`` and ``test/`` the ``loss`` and the metrics of the task.
+
+    A network of your own can override two more methods. With one it scores something else:
+
+        def configure_metrics(self, stage):
+            return super().configure_metrics(stage) | {"top5": MulticlassAccuracy(num_classes=10, top_k=5)}
+
+    With the other it learns something else, see ``tasks.base.Task``:
+
+        @classmethod
+        def configure_task(cls, facts, loss):
+            return MyTask(facts, loss)
     """
 
-    monitor = "val/loss"  # what the best checkpoint is best at, lower being better
+    monitor: str | None = None  # the score that the best epoch is best at; None: the task's, usually val/loss
+    mode: str | None = None  # min or max; None: as the metric has it
+    threshold: float | None = None  # probability above which a tag is predicted; None: the task's, usually 0.5
     default_lr = 2e-3  # of Adam, which trains the network unless an optimizer is chosen
-    default_loss: ClassVar[str | None] = None  # where it is for the task; otherwise cross-entropy, or squared error
+    default_loss: ClassVar[str | None] = None  # where it suits the task; otherwise the task's usual one
     facts: Facts | None = None  # from the data, then from the checkpoint
 
     def __init__(self) -> None:
@@ -52,7 +70,28 @@ class SupervisedModule(LightningModule, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs (B, ...) float32 to outputs (B, num_outputs), with nothing after the last linear layer."""
+        """Inputs (B, ...) float32 to outputs (B, num_outputs, ...), with nothing after the last linear layer."""
+
+    @classmethod
+    def configure_task(cls, facts: Facts, loss: nn.Module | None) -> Task:
+        """What the network learns; asked before it is made, as ``num_outputs`` depends on it.
+
+        Args:
+            facts: Of the data.
+            loss: That the user chose; None if none.
+
+        Raises:
+            UsageError: The loss is not for the task.
+        """
+        return make_task(facts, loss, cls.default_loss)
+
+    def configure_metrics(self, stage: str) -> dict[str, Metric]:
+        """New metrics by name, for ``train``, ``val`` or ``test``; each is logged as ``<stage>/<name>``."""
+        return self.task.metrics(stage)
+
+    def parameter_groups(self) -> Iterable[Any]:
+        """What any optimizer is given: parameters, or groups of them with options of their own."""
+        return self.parameters()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -66,21 +105,37 @@ class SupervisedModule(LightningModule, ABC):
             loss: A loss of torch.nn, or one of your own; None for the usual one.
 
         Raises:
-            UsageError: The loss is not for the task.
+            UsageError: The loss is not for the task, or nobody says whether low or high is good of what is monitored.
         """
         self.facts = facts
-        self._task = Task(loss, facts, self.default_loss)
-        self.loss = self._task.loss  # as a part of the module it follows it to its device
+        self._task = task = self.configure_task(facts, loss)
+        if self.threshold is not None:
+            task.threshold = self.threshold
+        self.loss = task.loss  # as a part of the module it follows it to its device
         for name, buffer in list(self.loss.named_buffers(recurse=False)):  # class weights are no weights to load
             self.loss.register_buffer(name, buffer, persistent=False)
-        stages: dict[str, type[Scores]] = {"train": RunningScores, "val": AllScores, "test": AllScores}
-        self.scores = nn.ModuleDict(
-            {f"{stage}_": kind(facts.task, self.task.predict) for stage, kind in stages.items()}
-        )
+        self.scores = nn.ModuleDict()
+        for stage in ("train", "val", "test"):  # a module already has something called train
+            parts = None if stage == "train" else task.part_names
+            self.scores[f"{stage}_"] = Scores(task, self.configure_metrics(stage), parts)
+        if self.monitor in (None, task.monitor):
+            self.monitor, self.mode = task.monitor, self.mode or task.mode
+        self.mode = self.mode or self._mode_of(self.monitor)
+
+    def _mode_of(self, monitor: str) -> str:
+        """Whether low or high is good, as the metric itself says."""
+        stage, _, name = monitor.partition("/")
+        if name == "loss":
+            return "min"
+        metrics = self.configure_metrics(stage).items()
+        higher = next((m.higher_is_better for key, m in metrics if name == key or name.startswith(f"{key}_")), None)
+        if higher is None:
+            raise UsageError(f"--monitor {monitor}: say whether low or high is good, with --mode min or --mode max")
+        return "max" if higher else "min"
 
     def scores_of(self, stage: str) -> Scores:
         """What ``train``, ``val`` or ``test`` has gathered since its epoch began."""
-        return cast(Scores, self.scores[f"{stage}_"])  # a module already has something called train
+        return cast(Scores, self.scores[f"{stage}_"])
 
     @property
     def task(self) -> Task:
@@ -94,28 +149,34 @@ class SupervisedModule(LightningModule, ABC):
             self.set_task(facts, self.loss)
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return self._step(batch, "train")
+        return self._step(batch, "train")[0]
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         self._step(batch, "val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor]) -> None:
-        self._step(batch, "test")
+    def test_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        _, outputs = self._step(batch, "test")
+        return {"predictions": self.task.predict(outputs.float()).detach(), "targets": batch[1]}
 
     def predict_step(self, batch: tuple[Tensor, ...]) -> Tensor:
-        outputs = self._outputs(batch[0])
-        return self.task.predict(outputs)  # (B, classes) probabilities, or (B, 1 or 2) in the target's units
+        return self.task.predict(self._outputs(batch[0]).float())
 
-    def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
+    def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> tuple[Tensor, Tensor]:
         x, y = batch
         y = y.float() if y.is_floating_point() else y  # whatever the precision of the network
-        outputs = self._outputs(x)  # (B, num_outputs)
-        loss = self.task.compute_loss(outputs, y) if len(y) else outputs.sum()  # 0, that has a gradient
+        outputs = self._outputs(x)
+        loss = self._compute_loss(outputs, y) if len(y) else outputs.sum()  # 0, that has a gradient
         self.scores_of(stage).hold(loss, outputs, y)
         if stage == "train" and self.trainer.world_size > 1 and self.trainer.is_last_batch:
             samples = self.trainer.strategy.reduce(torch.tensor(len(y), device=self.device), reduce_op="sum")
             loss = loss * len(y) * self.trainer.world_size / samples  # the processes' gradients will be averaged
-        return loss
+        return loss, outputs
+
+    def _compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """In float32: some losses lose too much in half of it."""
+        kind = outputs.device.type
+        with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
+            return self.task.compute_loss(outputs.float(), y)
 
     def _outputs(self, x: Tensor) -> Tensor:
         """Also of no sample, which is what several processes leave to some of them at the end, and layers refuse."""
@@ -133,8 +194,11 @@ class SupervisedModule(LightningModule, ABC):
     def _log_scores(self, stage: str) -> None:
         scores = self.scores_of(stage)
         scores.settle()
-        # logger=False: a callback writes these, beside the loss per step, which has the same name
-        self.log_dict({f"{stage}/{k}": v for k, v in scores.compute().items()}, logger=False, sync_dist=True)
+        # Kindling's callbacks write them to the loggers themselves, beside the loss per step, which has the same name
+        written = any(getattr(c, "writes_scores", False) for c in self.trainer.callbacks)  # type: ignore[attr-defined]
+        self.log_dict(
+            {f"{stage}/{k}": v for k, v in scores.compute().items()}, logger=False if written else None, sync_dist=True
+        )
         scores.reset()
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
@@ -144,20 +208,20 @@ class SupervisedModule(LightningModule, ABC):
                 parameter.grad = None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = Adam(self.parameters(), lr=self.default_lr)
-        scheduler = ReduceLROnPlateau(optimizer, **PLATEAU)
+        optimizer = Adam(self.parameter_groups(), lr=self.default_lr)
+        scheduler = ReduceLROnPlateau(optimizer, mode=cast(Any, self.mode or "min"), **PLATEAU)
         every = self.trainer.check_val_every_n_epoch or 1
         schedule = {"scheduler": scheduler, "monitor": self.monitor, "frequency": every}
         return {"optimizer": optimizer, "lr_scheduler": cast(Any, schedule)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["facts"] = asdict(self.task.facts)
-        checkpoint["loss"] = self.task.name
+        checkpoint["loss"] = self.task.loss_name
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.facts is None and "facts" in checkpoint:  # read from Python: the command line has given both already
             loss = checkpoint["loss"]
-            self.set_task(Facts(**checkpoint["facts"]), getattr(nn, loss)() if loss in LOSSES else None)
+            self.set_task(Facts(**checkpoint["facts"]), getattr(nn, loss)() if loss in losses() else None)
 
 
 # Lightning asks for it at each step; worked out anew each time it costs a small network 3 % of its step

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kindling.pictures import drawing
+from kindling.pictures.style import BLUE, VERMILION, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ SKIPPED = 10  # steps at the start, whose smoothed loss still follows single bat
 
 
 def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """The rate at which the loss falls fastest, per decade of the rate; None where it falls nowhere.
+    """The learning rate at which the loss falls fastest, per decade of the rate; None where it falls nowhere.
 
     Lightning's own suggestion takes the slope per unit of the rate, which is steepest among the smallest rates.
     """
@@ -27,11 +27,11 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
 
 
 def draw(rates: Sequence[float], losses: Sequence[float], found: float, title: str) -> "Figure":
-    """The loss over the rates, and the rate that was found."""
-    figure = drawing.figure(6, 3.6, title)
+    """Draw the loss over the learning rates, and the rate that was found."""
+    figure = new_figure(6, 3.6, title)
     axes = figure.subplots()
-    axes.plot(rates, losses, color=drawing.BLUE, label="training loss, smoothed")
-    axes.axvline(found, color=drawing.VERMILION, linestyle="--", label=f"falls fastest: {found:.2g}")
+    axes.plot(rates, losses, color=BLUE, label="training loss, smoothed")
+    axes.axvline(found, color=VERMILION, linestyle="--", label=f"falls fastest: {found:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
     axes.grid(True)
     axes.legend()

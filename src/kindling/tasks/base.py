@@ -1,68 +1,124 @@
-"""What a network learns of a dataset: the loss and how it is fed, and what predictions mean."""
+"""The base of all tasks: what a network learns of a dataset, how that is scored, and what its predictions mean."""
 
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from kindling.errors import UsageError
 from kindling.facts import Facts
-from kindling.tasks.losses import LOSSES, USUAL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Task:
-    """One loss on one task.
+    """A loss on outputs of any shape, without metrics, prediction columns or pictures.
+
+    A task of your own overrides what it has: ``compute_loss`` and ``predict`` where the loss takes something else than
+    (outputs, targets), ``metrics``, and the rest for ``predictions.csv``, ``mistakes.csv`` and the pictures of a test.
 
     Args:
-        loss: A loss of torch.nn that is in ``LOSSES``; one of your own is fed as the task's usual one is. None for
-            ``default``, or where that is not for the task, for the task's usual one.
-        facts: The task.
-        default: Name of a loss.
+        facts: Of the data.
+        loss: A loss of torch.nn, or one of your own; None for the default.
+        default: Name of a loss of torch.nn, which is taken where it suits the task; else it is ``usual_loss``.
 
     Raises:
-        UsageError: The loss is for other tasks, or its options are not for it.
+        UsageError: The loss is for other tasks, or its options do not suit this one.
     """
 
-    def __init__(self, loss: nn.Module | None, facts: Facts, default: str | None = None) -> None:
-        if loss is None:
-            name = default if default is not None and facts.task in LOSSES[default] else USUAL[facts.task]
-            loss = getattr(nn, name)()
-        name = type(loss).__name__
-        forms = LOSSES.get(name, {facts.task: LOSSES[USUAL[facts.task]][facts.task]})
-        if facts.task not in forms:
-            suited = ", ".join(n for n, tasks in LOSSES.items() if facts.task in tasks)
-            kind = {"regression": "a number", "binary": "one of two classes", "multiclass": "one of several classes"}
-            raise UsageError(
-                f"--model.loss {name} is not for {facts.target}, which is {kind[facts.task]}: choose one of {suited}"
-            )
-        self.loss, self.facts, self.name = loss, facts, name
-        self.form = forms[facts.task]
-        if getattr(loss, "reduction", "mean") == "none":
+    losses: ClassVar[Collection[str]] = ()  # those of torch.nn that suit the task; empty: any
+    usual_loss: ClassVar[str] = "CrossEntropyLoss"
+    monitor = "val/loss"  # the score that the best epoch is best at
+    mode = "min"  # or max, where higher is better
+    threshold = 0.5  # probability above which a tag is predicted, where there are several tags
+    part_names: Sequence[str] = ()  # of the entries of a metric that has one per tag or target
+    prediction_names: Sequence[str] = ()  # of the columns that predictions.csv gets
+
+    def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
+        self.facts = facts
+        name = default if default is not None and default in self.losses else self.usual_loss
+        self.loss = loss or getattr(nn, name)()
+        if getattr(self.loss, "reduction", "mean") == "none":
             raise UsageError("--model.loss.reduction none: a loss to train by is one number: mean or sum")
-        weight = getattr(loss, "weight", None)
-        if self.form.num_outputs == 0 and isinstance(weight, Tensor) and len(weight) != self.num_outputs:
+        own = type(self.loss) is not getattr(nn, self.loss_name, None)
+        if not self.losses or own:
+            return
+        if self.loss_name not in self.losses:
             raise UsageError(
-                f"--model.loss.weight has {len(weight)} numbers for the {self.num_outputs} classes: "
-                f"{', '.join(facts.class_names)}"
+                f"--model.loss {self.loss_name} is not for {facts.target}, which is {self.meaning}: "
+                f"choose one of {', '.join(self.losses)}"
             )
-        if name in LOSSES:
-            y = torch.zeros(2, dtype=torch.int64 if facts.class_names else torch.float32)
-            try:  # torch's losses look at most of their options when they are called
-                self.compute_loss(torch.zeros(2, self.num_outputs), y)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise UsageError(f"--model.loss {name}: {error}") from error
+        try:  # torch's losses look at most of their options when they are called
+            self.compute_loss(torch.zeros(2, self.num_outputs), self.example_targets())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"--model.loss {self.loss_name}: {error}") from error
+
+    @property
+    def loss_name(self) -> str:
+        return type(self.loss).__name__
+
+    @property
+    def meaning(self) -> str:
+        """What the target is, in words."""
+        return self.facts.kind
 
     @property
     def num_outputs(self) -> int:
-        return self.form.num_outputs or len(self.facts.class_names)
+        """How many numbers per sample (or per pixel) the network ends in."""
+        return len(self.facts.class_names) or 1
+
+    def example_targets(self) -> Tensor:
+        """Targets of two samples, in the form that the data gives them."""
+        return torch.zeros(2, dtype=torch.int64)
 
     def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Outputs (B, num_outputs) and targets (B,) to the mean loss."""
-        # in float32: some losses lose too much in half of it
-        autocast = torch.is_autocast_enabled(outputs.device.type)
-        with torch.autocast(outputs.device.type, enabled=False) if autocast else nullcontext():
-            return self.form.compare(self.loss, outputs.float(), y, self.facts)
+        """Outputs (B, num_outputs, ...) float32 and the data's targets to the mean loss, a scalar."""
+        loss: Tensor = self.loss(outputs, y)
+        return loss
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """Outputs (B, num_outputs) to probabilities (B, classes), or to numbers in the target's units (B, 1 or 2)."""
-        return self.form.read(outputs.float(), self.facts)
+        """Outputs (B, num_outputs, ...) float32 to predictions (B, ...)."""
+        return outputs
+
+    def metrics(self, stage: str) -> dict[str, Metric]:
+        """New torchmetrics metrics by name, for ``train``, ``val`` or ``test``.
+
+        They are given what ``metric_inputs`` makes of the predictions, and the targets. What returns several numbers
+        is logged as their mean and, but for training, as each of them. What returns None is not logged.
+        """
+        return {}
+
+    def metric_inputs(self, predictions: Tensor) -> Tensor:
+        return predictions
+
+    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
+        """The columns of ``predictions.csv`` beside the data's own; none: it is written to ``predictions.npy``."""
+        return {}
+
+    def target_texts(self, values: Tensor) -> list[Any]:
+        """Targets (N, ...) or predictions (N, ...), as people read them."""
+        texts: list[Any] = values.tolist()
+        return texts
+
+    def mistakes(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Sequence[Any]]]:
+        """Indices of the samples that were predicted wrongly, worst first, and their columns in ``mistakes.csv``."""
+        return torch.zeros(0, dtype=torch.int64), {}
+
+    def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> "dict[str, Callable[[], Figure]]":
+        """Pictures of a test by the name of their file, each drawn when it is called.
+
+        Args:
+            predictions: Of the whole test set (N, ...).
+            targets: (N, ...).
+            subject: How their titles begin.
+        """
+        return {}
+
+
+def worst_first(size: Tensor, wrong: Tensor) -> Tensor:
+    """Indices of the samples that are ``wrong`` (N,), the largest ``size`` (N,) first; NaN comes before all."""
+    order = size.nan_to_num(nan=torch.inf).argsort(descending=True, stable=True)
+    return order[wrong[order]]

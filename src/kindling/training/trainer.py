@@ -15,7 +15,7 @@ from kindling.data.base import DataModule
 from kindling.errors import RunError, UsageError
 from kindling.export import write as export
 from kindling.models.base import SupervisedModule
-from kindling.pictures import drawing, lr_search
+from kindling.pictures import lr_search, style
 from kindling.runs import checkpoints, find
 from kindling.runs.folder import LOGS
 
@@ -75,7 +75,7 @@ class Trainer(pytorch.Trainer):
         picture = Path(self.default_root_dir) / LOGS / "lr_find.png"
         if self.is_global_zero:
             curve = partial(lr_search.draw, finder.results["lr"], finder.results["loss"], found, type(model).__name__)
-            publish.save(picture, drawing.paint(curve))
+            publish.save(picture, style.paint(curve))
         return found, picture
 
     def export(

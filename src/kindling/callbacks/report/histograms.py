@@ -9,15 +9,13 @@ from kindling.callbacks.report.publish import boards
 
 
 class Histograms(Callback):
-    """Shows each parameter under ``weights/`` and the gradient of its last batch under ``gradients/``, once an epoch.
+    """Shows each parameter under ``weights/`` and the gradient of its last batch under ``gradients/``, once per epoch.
 
-    What isn't finite is left out: a distribution has no place for it.
+    NaN and infinite values are left out: a histogram has no place for them.
     """
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.is_last_batch:  # a validation, which comes next, frees the gradients
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.is_last_batch:  # the validation that follows frees the gradients
             for name, parameter in pl_module.named_parameters():
                 _show(trainer, f"gradients/{name}", parameter.grad)
 

@@ -30,6 +30,8 @@ class MetricsWriter(Callback):
         hyperparameters: Flat plain values for TensorBoard's HPARAMS tab.
     """
 
+    writes_scores = True  # so a network does not log them itself, too
+
     def __init__(self, folder: Path, every: int, hyperparameters: dict[str, Any]) -> None:
         self.every = every
         self.folder = folder

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from kindling.callbacks.after_epoch import Row, loss_of, short
 from kindling.models.base import SupervisedModule
-from kindling.tasks.scores import RunningScores
 
 REDRAW = 0.1  # seconds; reading the loss off a GPU more often would stall it
 
@@ -59,7 +58,7 @@ class Progress(ProgressBar):
                 if value is not None:
                     self._sums[name] = self._sums.get(name, 0) + value.detach()
         if self._advance(batch_idx):
-            if isinstance(scores, RunningScores):
+            if scores is not None:
                 means = scores.so_far()
             else:
                 means = {name: float(total) / (batch_idx + 1) for name, total in self._sums.items()}

@@ -1,97 +1,79 @@
-"""TensorBoard's PROJECTOR: the last hidden features of test samples, with their labels and pictures."""
+"""TensorBoard's PROJECTOR: what the last linear layer is given for some test samples, with their labels and images."""
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from kindling.callbacks.report.publish import save
-from kindling.facts import Facts
-from kindling.pictures.analysis import TestResult, read
-from kindling.pictures.drawing import clip
-from kindling.runs.atomic import atomic_write
+from kindling.data.base import DataModule
+from kindling.data.loading import take
+from kindling.models.base import SupervisedModule
+from kindling.pictures.style import clip
 
-NUMBERS = 200_000  # in all: half a second to write
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+SAMPLES, AT_ONCE = 500, 64
 THUMBNAIL = 64  # pixels
 
 
-class LastFeatures:
-    """Keeps what the last linear layer to run is given, of every so many-th sample."""
-
-    def __init__(self, module: nn.Module, every: int) -> None:
-        self.every = every
-        self._seen = 0
-        self._last: Tensor | None = None
-        self._kept: list[Tensor] = []
-        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-        self._hooks = [layer.register_forward_pre_hook(self._remember) for layer in layers]
-
-    def _remember(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._last = inputs[0] if inputs else None
-
-    def keep(self, samples: int) -> None:
-        """Call it after each batch."""
-        last, self._last = self._last, None
-        if last is not None and last.ndim > 1 and len(last) == samples:
-            self._kept.append(last.flatten(1)[-self._seen % self.every :: self.every].clone())  # not the whole batch
-        self._seen += samples
-
-    def close(self) -> Tensor:
-        """(M, D), on the CPU."""
-        for hook in self._hooks:
-            hook.remove()
-        return torch.cat(self._kept).float().cpu() if self._kept else torch.empty(0, 0)
-
-
-def project(folder: Path, tested: TestResult, facts: Facts, images: Tensor | None, step: int) -> None:
-    """Show the features in TensorBoard's PROJECTOR, in place of an earlier test's.
-
-    SummaryWriter's own ``add_embedding`` prints a warning where a checkpoint is tested again, and keeps both.
+def project(
+    board: "SummaryWriter",
+    network: SupervisedModule,
+    data: DataModule,
+    predict: Callable[[Tensor], Tensor],
+    predictions: Tensor,
+    targets: Tensor,
+    step: int,
+) -> None:
+    """Show features of up to 500 test samples, in place of an earlier test's; without a linear layer there are none.
 
     Args:
-        folder: TensorBoard's, of the run.
-        images: Of the whole test set (N, C, H, W) uint8, for data that has them.
+        predict: Runs the network on raw inputs.
+        predictions: Of the whole test set (N, K).
+        targets: (N, ...)
+        step: Of the checkpoint.
     """
-    files, config = folder / "projector", folder / "projector_config.pbtxt"
-    shutil.rmtree(files, ignore_errors=True)
-    config.unlink(missing_ok=True)
-    thin = max(1, math.ceil(tested.features.numel() / NUMBERS))
-    features, rows = tested.features[::thin], tested.featured[::thin]
-    finite = features.isfinite().all(dim=1)
-    features, rows = features[finite], rows[finite]
-    if not len(rows):
-        return
-    files.mkdir(exist_ok=True)
-    _write(files / "tensors.tsv", "".join("\t".join(f"{v:.5g}" for v in row) + "\n" for row in features.tolist()))
-    names = [[clip(n, 100) for n in read(values[rows], facts)] for values in (tested.targets, tested.predictions)]
-    pairs = [(facts.target, "prediction"), *zip(*names, strict=True)]
-    _write(files / "metadata.tsv", "".join(f"{clip(true, 100)}\t{predicted}\n" for true, predicted in pairs))
-    lines = [
-        f'tensor_name: "last hidden features, step {step}"',
-        'tensor_path: "projector/tensors.tsv"',
-        'metadata_path: "projector/metadata.tsv"',
-    ]
-    if images is not None:
-        every = math.ceil(max(images.shape[2:]) / THUMBNAIL)
-        small = images[rows][:, :, ::every, ::every]
-        save(files / "sprite.png", sprite(small).squeeze(2).numpy())
-        height, width = small.shape[2:]
-        size = f"single_image_dim: {width} single_image_dim: {height}"
-        lines.append(f'sprite {{ image_path: "projector/sprite.png" {size} }}')
-    _write(config, "embeddings {\n" + "".join(f"  {line}\n" for line in lines) + "}\n")
+    folder = Path(board.log_dir)
+    shutil.rmtree(folder / "projector", ignore_errors=True)
+    (folder / "projector_config.pbtxt").unlink(missing_ok=True)
+    inputs: list[Tensor] = []  # of the linear layers, in the order in which they run
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    hooks = [layer.register_forward_pre_hook(lambda _, x: inputs.extend(x)) for layer in layers]
+    chosen = torch.arange(0, len(targets), math.ceil(len(targets) / SAMPLES))
+    features, images = [], []
+    for part in chosen.split(AT_ONCE):
+        x = take(data.test_set, part.tolist())[0]
+        predict(x)
+        features += [last.flatten(1).float().cpu() for last in inputs[-1:] if len(last) == len(x)]
+        images += [_thumbnails(x)] if x.ndim == 4 else []
+        inputs.clear()
+    for hook in hooks:
+        hook.remove()
+    if features and torch.cat(features).isfinite().all():
+        texts = (network.task.target_texts(values[chosen]) for values in (targets, predictions))
+        labels = [(clip(true, 100), clip(predicted, 100)) for true, predicted in zip(*texts, strict=True)]
+        header = [network.task.facts.target, "prediction"]
+        sprites = torch.cat(images) if images else None
+        # TensorBoard names a folder after global_step
+        board.add_embedding(torch.cat(features), labels, sprites, "projector", f"step_{step}", header)
 
 
-def _write(file: Path, text: str) -> None:
-    with atomic_write(file) as stream:
-        stream.write(text)
+def _thumbnails(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) as float32 from 0 to 1, made square as TensorBoard needs them."""
+    side = min(THUMBNAIL, max(images.shape[2:]))
+    return interpolate(as_pixels(images) / 255, (side, side), mode="area")
 
 
-def sprite(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) as one square sheet of them (side * H, side * W, C), row by row."""
-    side = math.ceil(math.sqrt(len(images)))
-    sheet = images.new_zeros(side**2, *images.shape[1:])
-    sheet[: len(images)] = images
-    _, c, h, w = sheet.shape
-    return sheet.view(side, side, c, h, w).permute(0, 3, 1, 4, 2).reshape(side * h, side * w, c)
+def as_pixels(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) of any type and range, as uint8 with one or three channels."""
+    images = images[:, : 3 if images.shape[1] > 2 else 1]
+    if images.dtype == torch.uint8:
+        return images
+    low, high = images.min(), images.max()
+    return ((images - low) / (high - low).clamp(min=1e-9) * 255).to(torch.uint8)

@@ -1,8 +1,7 @@
 """Where pictures go: into the run's folder, and to its loggers."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch import Trainer
@@ -10,24 +9,29 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from PIL import Image
 
-from kindling.pictures import drawing
+from kindling.pictures import style
 from kindling.runs.atomic import atomic_write
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
 
-def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: Callable[[], "Figure"]) -> None:
-    """Show a picture as a PNG file and, where the run has a TensorBoard, under IMAGES."""
-    pixels = drawing.paint(draw)
+def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: style.Draw) -> None:
+    """Write a picture as PNG, and hand it to every logger that takes pictures. Call it in the first process only."""
+    pixels = style.paint(draw)
     save(file, pixels)
-    for board in boards(trainer):
-        board.add_image(tag, pixels, step, dataformats="HWC")
+    for each in trainer.loggers:
+        logger: Any = each
+        if hasattr(logger, "log_image"):  # Weights & Biases
+            logger.log_image(tag, [pixels], step=step)
+        elif hasattr(logger.experiment, "add_image"):  # TensorBoard
+            logger.experiment.add_image(tag, pixels, step, dataformats="HWC")
+        elif hasattr(logger.experiment, "log_artifact"):  # MLflow
+            logger.experiment.log_artifact(logger.run_id, str(file))
 
 
 def save(file: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write a picture (height, width, 3) or (height, width) as PNG; the folder is made where it is not there."""
+    """Write pixels (height, width, 3) as PNG; a missing folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file, "wb") as stream:
         Image.fromarray(pixels).save(stream, "PNG", compress_level=1)  # half the time, a third more bytes

@@ -1,46 +1,41 @@
-"""What a test leaves behind to look at: pictures of right and wrong, ``mistakes.csv``, and TensorBoard's PROJECTOR."""
+"""What a test leaves behind to look at: pictures, ``mistakes.csv``, and TensorBoard's PROJECTOR."""
 
-import math
-import sys
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Sized
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from kindling.callbacks.after_epoch import short
 from kindling.callbacks.gather import gather
-from kindling.callbacks.report import publish
-from kindling.callbacks.report.projector import LastFeatures, project
+from kindling.callbacks.report.boundary import boundary
+from kindling.callbacks.report.projector import as_pixels, project
+from kindling.callbacks.report.publish import boards, publish
 from kindling.data.base import DataModule
-from kindling.facts import Facts
+from kindling.data.loading import take
 from kindling.models.base import SupervisedModule
-from kindling.pictures import drawing
-from kindling.pictures.analysis import TestResult, calibration, confusion, in_order, mistakes, read
-from kindling.pictures.drawing import clip
+from kindling.pictures import samples
+from kindling.pictures.style import Draw, clip
 from kindling.runs.atomic import folder_lock
 from kindling.runs.csv_files import write
-from kindling.tasks.scores import AllScores, first_score
+from kindling.tasks.base import Task
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Draw = Callable[[], "Figure"]
-
-FILES = ("confusion.png", "reliability.png", "boundary.png", "predicted.png", "mistakes.png", "mistakes.csv")
-GRID = 150  # places along each axis at which the network is asked for its boundary
-SHOWN_IMAGES, SHOWN_ROWS, SHOWN_COLUMNS, SHOWN_POINTS = 24, 20, 6, 2000
-PROJECTED = 1000  # samples in TensorBoard's PROJECTOR
+# what an earlier test may have left, and this one may have no reason to draw
+EARLIER = ("confusion.png", "reliability.png", "boundary.png", "predicted.png", "mistakes.png", "mistakes.csv")
+SHOWN, SHOWN_COLUMNS = 24, 6  # samples in a picture, and columns of the data in a table
+HELD_NUMBERS = 500_000_000  # 2 GB
 
 
 class TestReport(Callback):
-    """Draws what a test found into the folder of the run that was tested, and into TensorBoard.
+    """Draws what a test found into the folder of the run that was tested, and for its loggers.
 
-    The pictures are of the last test: those that it gives no reason to draw are removed. A network that is no
-    ``SupervisedModule`` doesn't tell its predictions, and gets none.
+    The network's task knows what to draw of predictions and targets. Of the test set only the few samples that are
+    shown are asked for. Networks that are no ``SupervisedModule`` get no pictures.
 
     Args:
         folder: The run's folder.
@@ -49,180 +44,97 @@ class TestReport(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.step = 0  # of the checkpoint
-        self._features: LastFeatures | None = None
-        self._tested: TestResult | None = None
+        self._batches: list[tuple[Tensor, Tensor]] = []  # predictions and targets
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.step = checkpoint.get("global_step", 0)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, SupervisedModule):
-            self._features = LastFeatures(pl_module, every=math.ceil(_samples(trainer) / PROJECTED))
+        dataset = getattr(trainer.test_dataloaders, "dataset", None)
+        self._size = len(dataset) if isinstance(dataset, Sized) else 0  # 0: there is no order to report in
+        self._batches = []
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if self._features:
-            self._features.keep(len(batch[0]))
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._features:
-            self._features.close()
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        features, self._features = self._features, None
-        if features is None or not isinstance(pl_module, SupervisedModule):
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        if not self._size or not isinstance(outputs, dict) or "predictions" not in outputs:
             return
-        kept_here = features.close()
-        scores = pl_module.scores_of("test")  # of this process, until the network resets them in this same hook
-        scores.settle()
-        if not isinstance(scores, AllScores) or not scores.predictions:
-            return
-        local = (torch.cat(scores.predictions).cpu(), torch.cat(scores.targets).cpu(), kept_here)
-        if processes := gather(trainer, local):
-            size = _samples(trainer)
-            predictions, targets, kept = zip(*processes, strict=True)
-            (predicted, _), (true, _) = in_order(predictions, size), in_order(targets, size)
-            self._tested = TestResult(predicted, true, *in_order(kept, size, features.every))
+        numbers = outputs["predictions"].shape[1:].numel()
+        if self._size * numbers > HELD_NUMBERS:
+            if trainer.is_global_zero:
+                print(
+                    f"No pictures of this test: {self._size:,} predictions of {numbers:,} numbers are too large to hold"
+                )
+            self._size = 0
+        else:
+            self._batches.append((outputs["predictions"], outputs["targets"]))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        tested, self._tested = self._tested, None
-        if tested is None or not isinstance(pl_module, SupervisedModule) or pl_module.facts is None:
+        batches, self._batches = self._batches, []
+        if not batches or not isinstance(pl_module, SupervisedModule):
             return
-        with folder_lock(self.folder):
-            self._draw(trainer, pl_module, pl_module.facts, tested)
+        processes = gather(trainer, [torch.cat(parts).cpu() for parts in zip(*batches, strict=True)])
+        if processes:
+            predictions, targets = (self._in_order(parts) for parts in zip(*processes, strict=True))
+            with folder_lock(self.folder):
+                self._draw(trainer, pl_module, predictions, targets)
 
-    def _draw(self, trainer: Trainer, pl_module: SupervisedModule, facts: Facts, tested: TestResult) -> None:
-        for name in FILES:
+    def _in_order(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """What each process has, in the order of the test set: the processes take its samples in turn.
+
+        Lightning's own samplers begin again with the first samples where that does not come out even.
+        """
+        indices = torch.cat([rank + len(parts) * torch.arange(len(part)) for rank, part in enumerate(parts)])
+        order = indices.argsort()
+        return torch.cat(parts)[order[indices[order] < self._size]]
+
+    def _draw(self, trainer: Trainer, network: SupervisedModule, predictions: Tensor, targets: Tensor) -> None:
+        for name in EARLIER:
             (self.folder / name).unlink(missing_ok=True)
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        subject = f"{type(pl_module).__name__}, {len(tested.targets):,} test samples"
-        if facts.task == "regression":
-            drawn = _of_numbers(tested, facts, subject, trainer.callback_metrics)
-        else:
-            drawn = _of_classes(tested, facts, subject)
+        task, data = network.task, trainer.datamodule  # type: ignore[attr-defined]
+        subject = f"{type(network).__name__}, {len(targets):,} test samples"
+        figures = dict(task.figures(predictions, targets, subject))
+
+        def predict(x: Tensor) -> Tensor:
+            with torch.no_grad(), trainer.precision_plugin.test_step_context():
+                batch = data.on_after_batch_transfer((x.to(network.device),), 0)
+                return network.predict_step(batch).float().cpu()
+
         if isinstance(data, DataModule):
-            drawn["mistakes"] = self._mistakes(tested, facts, data, subject)
-            drawn["boundary"] = _boundary(trainer, pl_module, facts, data, tested, subject)
-        for name, draw in drawn.items():
-            if draw is not None:
-                publish.publish(trainer, self.folder / f"{name}.png", f"test/{name}", self.step, draw)
-        for board in publish.boards(trainer):
-            images = _images(data, facts)
-            project(Path(board.log_dir), tested, facts, images, self.step)
+            figures |= self._mistakes(task, data, predictions, targets, subject)
+            # where a network is spread over processes, one alone can't run it
+            if trainer.world_size == 1 or isinstance(trainer.strategy, DDPStrategy):
+                figures |= boundary(task.facts, data, predict, predictions, targets, subject)
+                for board in boards(trainer) if predictions.ndim == 2 else []:
+                    project(board, network, data, predict, predictions, targets, self.step)
+        for name, draw in figures.items():
+            publish(trainer, self.folder / f"{name}.png", f"test/{name}", self.step, draw)
 
-    def _mistakes(self, tested: TestResult, facts: Facts, data: DataModule, subject: str) -> Draw | None:
-        """Writes ``mistakes.csv``; the picture shows its first rows."""
-        order, sizes = mistakes(tested.predictions, tested.targets)
+    def _mistakes(
+        self, task: Task, data: DataModule, predictions: Tensor, targets: Tensor, subject: str
+    ) -> dict[str, Draw]:
+        """Write ``mistakes.csv``; the picture shows its first rows."""
+        order, found = task.mistakes(predictions, targets)
         if not len(order):
-            return None
-        true, predicted = (read(values[order], facts) for values in (tested.targets, tested.predictions))
+            return {}
+        texts = task.target_texts(targets[order])
+        facts = task.facts
+        true = (
+            dict(zip(facts.targets, zip(*texts, strict=True), strict=True)) if facts.targets else {facts.target: texts}
+        )
         described = data.describe(data.test_set, order.tolist())
-        found: dict[str, list[Any]] = {"prediction": predicted}
-        if facts.class_names:
-            found["probability"] = sizes.tolist()
-        else:
-            found |= {"std": tested.predictions[order, 1].tolist()} if tested.predictions.shape[1] > 1 else {}
-            found["error"] = sizes.tolist()
-        columns = {facts.target: true}
-        columns |= {name: list(values) for name, values in described.items()}
-        # what the data calls by the same name is kept beside it
-        columns = {f"{name} (data)" if name in found else name: values for name, values in columns.items()}
+        # a column of the data that has one of our names is kept beside ours
+        columns = {f"{name} (data)" if name in found else name: values for name, values in (true | described).items()}
         write(self.folder / "mistakes.csv", columns | found)
-        images = _images(data, facts)
-        if images is not None:
-            captions = [
-                f"{clip(t, 17)}\n→ {clip(p, 14)} {size:.0%}" for t, p, size in zip(true, predicted, sizes, strict=True)
-            ]
-            title = f"{subject}: {len(order):,} mistakes, most confident first (true → predicted, probability)"
-            return partial(drawing.image_grid, images[order[:SHOWN_IMAGES]].numpy(), captions[:SHOWN_IMAGES], title)
-        others = [name for name in columns if name != facts.target][:SHOWN_COLUMNS]
-        shown = {name: columns[name] for name in others} | {f"true {facts.target}": true} | found
-        cells = {clip(name): [_cell(value) for value in values[:SHOWN_ROWS]] for name, values in shown.items()}
-        kind = f"{len(order):,} mistakes, most confident first" if facts.class_names else "the largest errors first"
-        return partial(drawing.table, cells, f"{subject}: {kind}")
-
-
-def _of_classes(tested: TestResult, facts: Facts, subject: str) -> dict[str, Draw | None]:
-    labels, counts = confusion(tested.targets, tested.predictions)
-    title = f"{subject}: accuracy {float(first_score(tested.predictions, tested.targets)):.4f}"
-    names = [facts.class_names[n] for n in labels]
-    if len(labels) < len(facts.class_names):
-        title += f"; the {len(labels)} most confused of {len(facts.class_names):,} classes"
-        names.append("others")
-    drawn: dict[str, Draw | None] = {"confusion": partial(drawing.confusion, counts.numpy(), names, title)}
-    finite = tested.predictions.isfinite().all(dim=1)
-    if finite.any():
-        found = calibration(tested.predictions[finite], tested.targets[finite])
-        parts = found.counts.numpy(), found.confidence.numpy(), found.accuracy.numpy()
-        title = f"{subject}: expected calibration error {found.error:.4f}"
-        drawn["reliability"] = partial(drawing.reliability, *parts, title)
-    return drawn
-
-
-def _of_numbers(tested: TestResult, facts: Facts, subject: str, scores: Mapping[str, Tensor]) -> dict[str, Draw | None]:
-    finite = tested.predictions.isfinite().all(dim=1)
-    if not finite.any():
-        return {}
-    thin = math.ceil(int(finite.sum()) / SHOWN_POINTS)
-    named = {"MAE": "test/mae", "RMSE": "test/rmse", "R²": "test/r2"}  # the last is not there for a single sample
-    title = f"{subject}: " + "  ".join(f"{k} {short(float(scores[v]))}" for k, v in named.items() if v in scores)
-    predictions, targets = (values[finite][::thin].numpy() for values in (tested.predictions, tested.targets))
-    return {"predicted": partial(drawing.predicted_against_true, predictions, targets, facts.target, title)}
-
-
-def _boundary(
-    trainer: Trainer, pl_module: SupervisedModule, facts: Facts, data: DataModule, tested: TestResult, subject: str
-) -> Draw | None:
-    """The plane of two features; None where there are others, or nothing to decide."""
-    x = data.test_set.tensors[0][: len(tested.targets)]
-    known = x.flatten(1).isfinite().all(dim=1)  # a gap has no place in the plane
-    if not facts.class_names or len(facts.feature_names) != 2 or facts.in_features != 2 or not known.any():
-        return None
-    x, labels = x[known], tested.targets[known]  # (N, 2), (N,)
-    wrong = labels != tested.predictions[known].argmax(dim=1)
-    low, high = x.amin(dim=0), x.amax(dim=0)
-    margin = torch.where(high > low, 0.05 * (high - low), 1.0)
-    low, high = low - margin, high + margin
-    places = _plane(low, high, GRID)
-    precision = trainer.precision_plugin
-    with torch.no_grad(), precision.test_step_context():
-        inputs = data.normalize(precision.convert_input(places.to(pl_module.device)))
-        regions = pl_module.predict_step((inputs,)).argmax(dim=1).cpu()
-    rule = getattr(data, "rule", None)
-    thin = math.ceil(len(x) / SHOWN_POINTS)
-    return partial(
-        drawing.boundary,
-        regions.view(GRID, GRID).numpy(),
-        rule(_plane(low, high, 4 * GRID)).view(4 * GRID, 4 * GRID).numpy() if rule else None,
-        (float(low[0]), float(high[0]), float(low[1]), float(high[1])),
-        (x[::thin].numpy(), labels[::thin].numpy(), wrong[::thin].numpy()),
-        (facts.feature_names, facts.class_names),
-        f"{subject}: {int(wrong.sum()):,} predicted wrongly",
-    )
-
-
-def _plane(low: Tensor, high: Tensor, size: int) -> Tensor:
-    """Centres (size * size, 2) of the cells of a grid, row by row from the lowest second feature up."""
-    across, up = (low + (high - low) * (torch.arange(size)[:, None] + 0.5) / size).T
-    return torch.cartesian_prod(up, across).flip(1)
-
-
-def _samples(trainer: Trainer) -> int:
-    """Of the test set; without end where it doesn't say."""
-    dataset = getattr(trainer.test_dataloaders, "dataset", None)
-    return len(dataset) if isinstance(dataset, Sized) else sys.maxsize
-
-
-def _images(data: object, facts: Facts) -> Tensor | None:
-    """Of the test set (N, C, H, W) uint8; None for other data."""
-    return data.test_set.tensors[0] if isinstance(data, DataModule) and facts.in_channels is not None else None
+        title = f"{subject}: {len(order):,} mistakes, worst first"
+        x = take(data.test_set, order[:SHOWN].tolist())[0]
+        if x.ndim == 4:
+            rows = zip(texts, *found.values(), strict=True)
+            captions = [f"{clip(y, 17)}\n→ {clip(p, 14)} {_cell(s)}" for y, p, *_, s in islice(rows, SHOWN)]
+            title += f" (true → {', '.join(found)})"
+            return {"mistakes": partial(samples.image_grid, as_pixels(x).numpy(), captions, title)}
+        shown = dict(islice(((name, values) for name, values in described.items() if name not in true), SHOWN_COLUMNS))
+        shown |= {f"true {name}": values for name, values in true.items()} | found
+        cells = {clip(name): [_cell(value) for value in values[:SHOWN]] for name, values in shown.items()}
+        return {"mistakes": partial(samples.table, cells, title)}
 
 
 def _cell(value: object) -> str:

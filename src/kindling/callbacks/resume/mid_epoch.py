@@ -16,7 +16,7 @@ from torchmetrics import Metric
 from kindling.callbacks.gather import gather
 from kindling.data.loading import Batches
 from kindling.errors import UsageError
-from kindling.tasks.scores import RunningScores
+from kindling.tasks.scores import Scores
 
 CPU = torch.device("cpu")
 
@@ -139,7 +139,7 @@ def _metrics(pl_module: LightningModule) -> dict[str, dict[str, Any]]:
         name: {
             "state": metric.metric_state,
             "updates": metric._update_count,
-            "held": metric.held if isinstance(metric, RunningScores) else [],
+            "held": metric.held if isinstance(metric, Scores) else [],
         }
         for name, metric in pl_module.named_modules()
         if isinstance(metric, Metric)
@@ -152,7 +152,7 @@ def _set_metrics(pl_module: LightningModule, states: dict[str, dict[str, Any]]) 
         for attribute, value in kept["state"].items():
             setattr(metric, attribute, value)
         metric._update_count = kept["updates"]
-        if isinstance(metric, RunningScores):
+        if isinstance(metric, Scores):
             metric.held = kept["held"]
 
 

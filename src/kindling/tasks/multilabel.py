@@ -1,0 +1,66 @@
+"""Several tags at once, each of which a sample has or has not."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MultilabelAccuracy, MultilabelF1Score
+
+from kindling.facts import Facts
+from kindling.tasks.base import Task, worst_first
+from kindling.tasks.classification import class_columns
+from kindling.tasks.losses import TAG_LOSSES
+from kindling.tasks.scores import TagAUROC
+
+
+class Multilabel(Task):
+    """T tags: targets are (B, T) int64 of 0 and 1, predictions are the probability of each tag (B, T).
+
+    A tag is predicted where its probability is above ``threshold``.
+    """
+
+    losses = TAG_LOSSES
+    usual_loss = "BCEWithLogitsLoss"
+    meaning = "several tags at once"
+
+    def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
+        self.part_names = facts.class_names
+        self.prediction_names = class_columns(facts.class_names)
+        super().__init__(facts, loss, default)
+
+    def example_targets(self) -> Tensor:
+        return torch.zeros(2, self.num_outputs, dtype=torch.int64)
+
+    def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return TAG_LOSSES.get(self.loss_name, TAG_LOSSES[self.usual_loss])(self.loss, outputs, y)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
+    def metrics(self, stage: str) -> dict[str, Metric]:
+        each: dict[str, Any] = {"num_labels": self.num_outputs, "average": "none", "validate_args": False}
+        metrics: dict[str, Metric] = {"acc": MultilabelAccuracy(threshold=self.threshold, **each)}
+        if stage != "train":
+            metrics["f1"] = MultilabelF1Score(threshold=self.threshold, **each)
+            metrics["auroc"] = TagAUROC(**each)
+        return metrics
+
+    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
+        columns = [self.target_texts(predictions), *predictions.T.tolist()]
+        return dict(zip(self.prediction_names, columns, strict=True))
+
+    def target_texts(self, values: Tensor) -> list[str]:
+        """The names of a sample's tags with commas between them."""
+        return [
+            ", ".join(name for name, value in zip(self.facts.class_names, row, strict=True) if value > self.threshold)
+            for row in values.tolist()
+        ]
+
+    def mistakes(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Sequence[Any]]]:
+        """How wrong one is: the highest probability that was given to a tag's wrong side."""
+        wrong = (predictions > self.threshold) != (targets > 0)  # (N, T)
+        probability = ((predictions - targets).abs() * wrong).amax(dim=1)
+        rows = worst_first(probability, wrong.any(dim=1))
+        return rows, {"prediction": self.target_texts(predictions[rows]), "probability": probability[rows].tolist()}

@@ -1,0 +1,112 @@
+"""One number or several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
+
+from kindling.errors import DataError
+from kindling.facts import Facts
+from kindling.tasks.base import Task, worst_first
+from kindling.tasks.losses import NUMBER_LOSSES
+from kindling.tasks.scores import R2
+
+
+class Regression(Task):
+    """T numbers: targets and predictions in their own units.
+
+    Targets are (B,) float32 for one number, else (B, T). Predictions are (B, T), or with GaussianNLLLoss (B, 2 T): the
+    numbers, then the standard deviation that the network gives to each.
+
+    Raises:
+        DataError: PoissonNLLLoss, which is for counts, and a target below 0.
+    """
+
+    losses = NUMBER_LOSSES
+    usual_loss = "MSELoss"
+    meaning = "a number"
+
+    def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
+        self.part_names, self.several = facts.targets, bool(facts.targets)
+        self.size = len(facts.targets) or 1  # T
+        super().__init__(facts, loss, default)
+        if self.loss_name == "PoissonNLLLoss" and (low := torch.tensor(facts.target_min).min()) < 0:
+            raise DataError(f"PoissonNLLLoss counts, and {facts.target} is as low as {low:g}: choose another")
+        names = [f"({name})" for name in facts.targets] or [""]
+        kinds = ("prediction", "std") if self.with_std else ("prediction",)
+        self.prediction_names = [kind + name for kind in kinds for name in names]
+
+    @property
+    def with_std(self) -> bool:
+        return self.loss_name == "GaussianNLLLoss"
+
+    @property
+    def num_outputs(self) -> int:
+        return (2 if self.with_std else 1) * self.size
+
+    def example_targets(self) -> Tensor:
+        return torch.zeros(2, self.size) if self.several else torch.zeros(2)
+
+    def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        if not self.several:
+            y = y[:, None]
+        numbers, *spread = outputs.split(self.size, dim=1)  # (B, T) each
+        if self.loss_name == "PoissonNLLLoss":
+            log_rate = self._log_counts(numbers)
+            loss: Tensor = self.loss(log_rate if self.loss.log_input else log_rate.exp(), y)
+        else:
+            # standardized: the loss is near 1 at the start whatever the unit, so learning rates carry over
+            mean, std = self._units(y)
+            loss = self.loss(numbers, (y - mean) / std, *(_variance(s) for s in spread))
+        return loss
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        numbers, *spread = outputs.split(self.size, dim=1)
+        if self.loss_name == "PoissonNLLLoss":
+            return self._log_counts(numbers).exp()
+        mean, std = self._units(outputs)
+        return torch.cat([numbers * std + mean, *(_variance(s).sqrt() * std for s in spread)], dim=1)
+
+    def _units(self, like: Tensor) -> tuple[Any, Any]:
+        """Mean and standard deviation of the targets: numbers, or (T,) each."""
+        mean, std = self.facts.target_mean, self.facts.target_std
+        return (like.new_tensor(mean), like.new_tensor(std)) if self.several else (mean, std)
+
+    def _log_counts(self, outputs: Tensor) -> Tensor:
+        """Outputs as logarithms of multiples of the mean: a network that begins near 0 then begins near the truth."""
+        mean = torch.tensor(self.facts.target_mean, dtype=torch.float64)
+        log = mean.where(mean != 0, 1.0).log()
+        return outputs + (log.to(outputs) if self.several else log.item())
+
+    def metrics(self, stage: str) -> dict[str, Metric]:
+        metrics: dict[str, Metric] = {"mae": MeanAbsoluteError(num_outputs=self.size)}
+        if stage != "train":
+            metrics["rmse"] = MeanSquaredError(squared=False, num_outputs=self.size)
+            metrics["r2"] = R2(multioutput="raw_values" if self.several else "uniform_average")
+        return metrics
+
+    def metric_inputs(self, predictions: Tensor) -> Tensor:
+        """Without standard deviations, in the form of the targets."""
+        return predictions[:, : self.size] if self.several else predictions[:, 0]
+
+    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
+        return dict(zip(self.prediction_names, predictions.T.tolist(), strict=True))
+
+    def target_texts(self, values: Tensor) -> list[Any]:
+        numbers: list[Any] = (values[:, : self.size] if self.several or values.ndim == 1 else values[:, 0]).tolist()
+        return numbers
+
+    def mistakes(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Sequence[Any]]]:
+        """How wrong one is: the absolute error; of several numbers the mean, each in its standard deviations."""
+        error = (self.metric_inputs(predictions) - targets).abs()
+        if self.several:
+            error = (error / self._units(error)[1]).mean(dim=1)
+        rows = worst_first(error, error != 0)
+        return rows, self.prediction_columns(predictions[rows]) | {"error": error[rows].tolist()}
+
+
+def _variance(outputs: Tensor) -> Tensor:
+    return softplus(outputs) + 1e-6  # in units of the target's own
