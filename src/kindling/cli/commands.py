@@ -351,7 +351,7 @@ class KindlingCLI(LightningCLI):
             return
 
         def configure_optimizers(model: LightningModule) -> Any:
-            made = _make("--optimizer", model.parameters(), optimizer)
+            made = _make("--optimizer", getattr(model, "parameter_groups", model.parameters)(), optimizer)
             if isinstance(made, SparseAdam) and not any(getattr(part, "sparse", False) for part in model.modules()):
                 raise UsageError(
                     "--optimizer SparseAdam needs sparse gradients, as embeddings with sparse=True give them, and "
@@ -363,6 +363,9 @@ class KindlingCLI(LightningCLI):
                 scheduler["init_args"]["total_steps"] = (
                     scheduler["init_args"]["total_steps"] or model.trainer.estimated_stepping_batches
                 )
+            usual = isinstance(model, SupervisedModule) and not self.request.has("lr_scheduler.monitor")
+            if usual and scheduler["class_path"].endswith(".ReduceLROnPlateau"):
+                scheduler["init_args"]["monitor"], scheduler["init_args"]["mode"] = model.monitor, model.mode
             made_scheduler = _make("--lr_scheduler", made, scheduler)
             schedule: dict[str, Any] = {"scheduler": made_scheduler}
             if isinstance(made_scheduler, ReduceLROnPlateau):
@@ -462,7 +465,8 @@ class KindlingCLI(LightningCLI):
                 callbacks.append(Histograms())
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", None) or "val/loss"
-                callbacks.append(BestAndLast(run.folder, monitor, self.options, self.options["checkpoint_every"]))
+                every, mode = self.options["checkpoint_every"], getattr(self.model, "mode", None) or "min"
+                callbacks.append(BestAndLast(run.folder, monitor, self.options, every, mode))
             if changed := self._changed_optimizer_options():
                 callbacks.append(OptimizerOptions(changed))
         return callbacks

@@ -1,7 +1,7 @@
 """The base of all tasks: what a network learns of a dataset, how that is scored, and what its predictions mean."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,7 @@ from torchmetrics import Metric
 
 from kindling.errors import UsageError
 from kindling.facts import Facts
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from kindling.pictures.style import Draw
 
 
 class Task:
@@ -29,8 +27,9 @@ class Task:
         UsageError: The loss is for other tasks, or its options do not suit this one.
     """
 
-    losses: ClassVar[Collection[str]] = ()  # those of torch.nn that suit the task; empty: any
-    usual_loss: ClassVar[str] = "CrossEntropyLoss"
+    meaning = "a task of its own"  # what the target is, in words
+    losses: Collection[str] = ()  # those of torch.nn that suit the task; empty: any
+    usual_loss = "CrossEntropyLoss"
     monitor = "val/loss"  # the score that the best epoch is best at
     mode = "min"  # or max, where higher is better
     threshold = 0.5  # probability above which a tag is predicted, where there are several tags
@@ -59,11 +58,6 @@ class Task:
     @property
     def loss_name(self) -> str:
         return type(self.loss).__name__
-
-    @property
-    def meaning(self) -> str:
-        """What the target is, in words."""
-        return self.facts.kind
 
     @property
     def num_outputs(self) -> int:
@@ -107,7 +101,7 @@ class Task:
         """Indices of the samples that were predicted wrongly, worst first, and their columns in ``mistakes.csv``."""
         return torch.zeros(0, dtype=torch.int64), {}
 
-    def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> "dict[str, Callable[[], Figure]]":
+    def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> dict[str, Draw]:
         """Pictures of a test by the name of their file, each drawn when it is called.
 
         Args:

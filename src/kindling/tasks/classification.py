@@ -9,6 +9,8 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from kindling.facts import Facts
+from kindling.pictures.style import Draw
+from kindling.tasks import figures
 from kindling.tasks.base import Task, worst_first
 from kindling.tasks.losses import BINARY_LOSSES, CLASS_LOSSES
 from kindling.tasks.scores import AUROC, MacroF1
@@ -18,18 +20,16 @@ class Classification(Task):
     """One of C classes: targets are labels (B,) int64, predictions are probabilities (B, C)."""
 
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
-        self.losses = CLASS_LOSSES | (BINARY_LOSSES if facts.kind == "binary" else {})  # type: ignore[misc]
+        self.binary = facts.kind == "binary"
+        self.losses = CLASS_LOSSES | BINARY_LOSSES if self.binary else CLASS_LOSSES
+        self.meaning = f"one of {'two' if self.binary else 'several'} classes"
         self.prediction_names = class_columns(facts.class_names)
         super().__init__(facts, loss, default)
 
     @property
-    def meaning(self) -> str:
-        return f"one of {'two' if self.facts.kind == 'binary' else 'several'} classes"
-
-    @property
     def one_output(self) -> bool:
         """Whether the network ends in the logit of the second class alone."""
-        return self.facts.kind == "binary" and self.loss_name in BINARY_LOSSES
+        return self.binary and self.loss_name in BINARY_LOSSES
 
     @property
     def num_outputs(self) -> int:
@@ -66,6 +66,9 @@ class Classification(Task):
         probability, predicted = predictions.max(dim=1)
         rows = worst_first(probability, predicted != targets)
         return rows, {"prediction": self.target_texts(predicted[rows]), "probability": probability[rows].tolist()}
+
+    def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> dict[str, Draw]:
+        return figures.of_classes(predictions, targets, self.facts, subject)
 
 
 def class_columns(names: Sequence[str]) -> list[str]:

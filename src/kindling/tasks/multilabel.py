@@ -9,6 +9,8 @@ from torchmetrics import Metric
 from torchmetrics.classification import MultilabelAccuracy, MultilabelF1Score
 
 from kindling.facts import Facts
+from kindling.pictures.style import Draw
+from kindling.tasks import figures
 from kindling.tasks.base import Task, worst_first
 from kindling.tasks.classification import class_columns
 from kindling.tasks.losses import TAG_LOSSES
@@ -64,3 +66,6 @@ class Multilabel(Task):
         probability = ((predictions - targets).abs() * wrong).amax(dim=1)
         rows = worst_first(probability, wrong.any(dim=1))
         return rows, {"prediction": self.target_texts(predictions[rows]), "probability": probability[rows].tolist()}
+
+    def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> dict[str, Draw]:
+        return figures.of_tags(predictions, targets, self.facts, subject, self.threshold)

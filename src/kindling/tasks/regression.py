@@ -10,6 +10,8 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from kindling.errors import DataError
 from kindling.facts import Facts
+from kindling.pictures.style import Draw
+from kindling.tasks import figures
 from kindling.tasks.base import Task, worst_first
 from kindling.tasks.losses import NUMBER_LOSSES
 from kindling.tasks.scores import R2
@@ -27,10 +29,10 @@ class Regression(Task):
 
     losses = NUMBER_LOSSES
     usual_loss = "MSELoss"
-    meaning = "a number"
 
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
         self.part_names, self.several = facts.targets, bool(facts.targets)
+        self.meaning = "several numbers" if self.several else "a number"
         self.size = len(facts.targets) or 1  # T
         super().__init__(facts, loss, default)
         if self.loss_name == "PoissonNLLLoss" and (low := torch.tensor(facts.target_min).min()) < 0:
@@ -106,6 +108,9 @@ class Regression(Task):
             error = (error / self._units(error)[1]).mean(dim=1)
         rows = worst_first(error, error != 0)
         return rows, self.prediction_columns(predictions[rows]) | {"error": error[rows].tolist()}
+
+    def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> dict[str, Draw]:
+        return figures.of_numbers(predictions, targets, self.facts, subject)
 
 
 def _variance(outputs: Tensor) -> Tensor:

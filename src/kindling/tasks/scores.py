@@ -57,44 +57,54 @@ class Scores(Metric):
     def settle(self) -> None:
         """Score the batches that are held; needed before ``compute``."""
         if self.held:
-            losses, outputs, targets = zip(*self.held, strict=True)
+            self.update(*self._scored())
             self.held = []
-            sizes = torch.tensor([len(y) for y in targets], device=losses[0].device)
-            loss = (torch.stack(losses) * sizes).sum()
-            self.update(loss, self.task.predict(torch.cat(outputs).float()), torch.cat(targets))
 
-    def update(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
+    def _scored(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The batches that are held, as ``update`` takes them."""
+        losses, outputs, targets = zip(*self.held, strict=True)
+        sizes = torch.tensor([len(y) for y in targets], device=losses[0].device)
+        predictions = self.task.predict(torch.cat(outputs).float())
+        return (torch.stack(losses) * sizes).sum(), self.task.metric_inputs(predictions), torch.cat(targets)
+
+    def update(self, loss: Tensor, inputs: Tensor, targets: Tensor) -> None:
         """
         Args:
             loss: Sum over the samples.
-            predictions: As the task gives them (N, ...).
+            inputs: What the metrics take (N, ...).
             targets: (N, ...).
         """
         self.loss += loss
         self.samples += len(targets)
-        self.metrics.update(self.task.metric_inputs(predictions), targets)
+        self.metrics.update(inputs, targets)
 
     def compute(self) -> dict[str, Tensor]:
         """Name to score; of a metric with several entries their mean, and each under its own name."""
         scores = {"loss": self.loss / self.samples}
         for name, value in self.metrics.compute().items():
-            if value is not None and value.ndim:
-                scores[name] = value[~value.isnan()].mean()  # NaN: nothing to score, e.g. a tag that no sample has
-                parts = self.part_names if self.part_names is None or len(self.part_names) == len(value) else None
-                if self.part_names is not None:
-                    each = zip(parts or range(len(value)), value, strict=True)
-                    scores |= {f"{name}_{part}": entry for part, entry in each if not entry.isnan()}
-            elif value is not None:
-                scores[name] = value
+            if value is None:
+                continue
+            scores[name] = _mean(value)
+            if value.ndim and self.part_names is not None:
+                parts = self.part_names if len(self.part_names) == len(value) else range(len(value))
+                each = zip(parts, value, strict=True)
+                scores |= {f"{name}_{part}": entry for part, entry in each if not entry.isnan()}
         return scores
 
     def so_far(self) -> dict[str, float]:
-        """The scores of this process, from a copy: the sums do not change because somebody looks at them."""
-        copy = deepcopy(self, {id(self.task): self.task})
-        for metric in copy.modules():
-            metric.distributed_available_fn = lambda: False  # type: ignore[assignment]
-        copy.settle()
-        return {name: float(value) for name, value in copy.compute().items()}
+        """The scores of this process. What is held stays held: nothing changes because somebody looks at it."""
+        held = self._scored() if self.held else (torch.zeros(()), torch.zeros(0), torch.zeros(0))
+        scores = {"loss": (self.loss + held[0]) / (self.samples + len(held[2]))}
+        for name, metric in self.metrics.items():
+            state = deepcopy(metric.metric_state)
+            # the methods of the class: torchmetrics has those of the object wait for the other processes
+            if self.held:
+                type(metric).update(metric, *held[1:])
+            value = type(metric).compute(metric)
+            scores |= {} if value is None else {name: _mean(value)}
+            for attribute, kept in state.items():
+                setattr(metric, attribute, kept)
+        return {name: float(score) for name, score in scores.items()}
 
     def reset(self) -> None:
         self.held = []
@@ -140,6 +150,10 @@ class R2(R2Score):
 
     def compute(self) -> Tensor | None:  # type: ignore[override]
         return super().compute() if self.total > 1 else None
+
+
+def _mean(value: Tensor) -> Tensor:
+    return value[~value.isnan()].mean() if value.ndim else value  # NaN: nothing to score, e.g. a tag that no sample has
 
 
 def _quietly(compute: Any) -> Tensor:

@@ -82,7 +82,7 @@ class PredictionWriter(BasePredictionWriter):
 
 
 def _columns(network: LightningModule, data: object, predictions: Tensor) -> dict[str, Sequence[Any]]:
-    """Of a network that is no ``SupervisedModule`` the predictions are taken for probabilities of the data's classes."""
+    """A network that is no ``SupervisedModule`` predicts probabilities of the data's classes."""
     if isinstance(network, SupervisedModule):
         return network.task.prediction_columns(predictions)
     if predictions.ndim != 2:

@@ -28,11 +28,14 @@ class BestAndLast(Checkpoint):
         every: Steps from one checkpoint within an epoch to the next; None for none.
     """
 
-    def __init__(self, folder: Path, monitor: str, config: dict[str, Any], every: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, monitor: str, config: dict[str, Any], every: int | None = None, mode: str = "min"
+    ) -> None:
         self.folder = folder / "checkpoints"
         self.monitor = monitor
         self.config = config
         self.every = every
+        self.mode = mode
         self.best: Row | None = None  # the row of the best epoch
         self.saved = 0  # steps that the last checkpoint has seen
 
@@ -60,7 +63,8 @@ class BestAndLast(Checkpoint):
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         score = row.get(self.monitor, math.nan)  # nan: not validated in this epoch, or diverged
-        improved = score < (self.best[self.monitor] if self.best else math.inf)
+        sign = 1 if self.mode == "min" else -1
+        improved = sign * score < (sign * self.best[self.monitor] if self.best else math.inf)
         if improved:
             self.best = row
         self.save(trainer, improved)
