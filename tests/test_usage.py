@@ -20,7 +20,7 @@ LIGHT = [
     (("fit", "--model", "SimpelNet"), "there is no model 'SimpelNet', did you mean SimpleNet"),
     (("fit", "--model", "simplenet"), "did you mean SimpleNet"),
     (("fit", "--model", "Perceptron"), "there is no model 'Perceptron': there are "),
-    ((*FIT, "--data", "FashonMNIST"), "there is no data 'FashonMNIST', did you mean FashionMNIST?"),
+    ((*FIT, "--data", "SyntheticTabulr"), "no data 'SyntheticTabulr', did you mean SyntheticTabular?"),
     ((*FIT, "--optimizer", "Adm"), "there is no optimizer 'Adm' in torch.optim, did you mean Adam or RAdam?"),
     ((*FIT, "--lr_scheduler", "StepLr"), "did you mean StepLR or MultiStepLR?"),
     ((*FIT, "--trainer.max_epoch", "1"), "no option --trainer.max_epoch, did you mean max_epochs or min_epochs?"),
