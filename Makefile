@@ -18,7 +18,7 @@ endef
 .PHONY: help train test test-slow test-oldest test-newest errors check format bench tensorboard locked clean
 
 help:  ## list these targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-zA-Z0-9_-]+:.*  ##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 train: $(INSTALLED)  ## train; ARGS="--model Net" and the like choose what
 	$(BIN)/python scripts/main.py fit $(ARGS)

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from benchmarks import plain
 from benchmarks.measure import Result, check_same_loss, kindling, present, seconds_of_epochs, timed, workplace
 from benchmarks.training_speed import CONVOLVED
+from kindling import data as datasets
 from kindling.data.base import DataModule
-from kindling.data.fashion_mnist import FashionMNIST
-from kindling.data.synthetic_tabular import SyntheticTabular
 
 ROWS = (10**3, 10**5, 10**7)
 IMAGES = (10**3, 59_000)
@@ -34,13 +33,13 @@ def measure(
         kindling("fit", "--model", "SimpleNet", "--trainer.max_epochs", "1")  # imports
         for size in rows:
             batch = max(32, size // 1000)
-            data: DataModule = SyntheticTabular(train_size=size, batch_size=batch)
+            data: DataModule = datasets.SyntheticTabular(train_size=size, batch_size=batch)
             options = ["--model", "SimpleNet", "--data.train_size", str(size), "--data.batch_size", str(batch)]
             options += ["--data.standardize", "false"]
             results.append(compare(plain.simple_net, data, lambda x: x, options, rows_steps, repeats))
         for size in images:
             val_size = all_images - size
-            data = FashionMNIST(root, val_size=val_size)
+            data = datasets.FashionMNIST(root, val_size=val_size)
             options = ["--model", "Net", "--data.root", root, "--data.val_size", str(val_size)]
             results.append(compare(plain.net, data, plain.as_input, options, images_steps, repeats))
     return results

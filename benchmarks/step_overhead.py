@@ -22,14 +22,14 @@ from benchmarks.measure import (
     timed,
     workplace,
 )
-from kindling.data.synthetic_tabular import SyntheticTabular
+from kindling import data as datasets
 
 CONFIG = str(PROJECT / "configs" / "tutorial_products.yaml")
 
 
 def measure(repeats: int = 5, few: int = 5, many: int = 105) -> list[Result]:
     epochs = many - few
-    data = SyntheticTabular(standardize=False)
+    data = datasets.SyntheticTabular(standardize=False)
     data.setup("fit")
     (x, y), (val_x, val_y) = data.train_set.tensors, data.val_set.tensors
     steps = epochs * len(y.split(32))

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from benchmarks import plain
 from benchmarks.measure import Result, check_same_accuracy, kindling, plain_weights, present, timed, workplace
 from benchmarks.training_speed import NETWORKS
-from kindling.data.fashion_mnist import FashionMNIST
+from kindling import data as datasets
 
 TEST = ("test", "--ckpt_path", "best")
 
@@ -20,7 +20,7 @@ TEST = ("test", "--ckpt_path", "best")
 def measure(repeats: int = 3, train_batches: int = 100, val_size: int = 5000) -> list[Result]:
     results = []
     with workplace() as root:
-        data = FashionMNIST(root)
+        data = datasets.FashionMNIST(root)
         data.prepare_data()
         data.setup("test")
         x, y = data.test_set.tensors
@@ -43,8 +43,8 @@ def measure(repeats: int = 3, train_batches: int = 100, val_size: int = 5000) ->
             ours: list[float] = []
             loops: tuple[list[float], list[float]] = ([], [])
             for _ in range(repeats):
-                tenfold = kindling(*TEST, "--data", "benchmarks.tenfold.Tenfold", *options)
-                ours.append(9 * len(y) / (tenfold - kindling(*TEST)))
+                ten_times = kindling(*TEST, "--data", "benchmarks.repeated_data.FashionMNISTTenTimes", *options)
+                ours.append(9 * len(y) / (ten_times - kindling(*TEST)))
                 for figures, loop in zip(loops, (tutorial, by_hand), strict=True):
                     seconds, accuracy = timed(loop)
                     check_same_accuracy(accuracy)

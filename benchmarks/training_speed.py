@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks import plain
 from benchmarks.measure import Result, Target, check_same_loss, kindling, present, seconds_of_epochs, timed, workplace
-from kindling.data.fashion_mnist import FashionMNIST
+from kindling import data as datasets
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {"Net": plain.net, "NeuralNetwork": plain.neural_network}
 CONVOLVED = 1e-2  # ours adds up in another order, channels last, and 300 steps of Adam make more of it
@@ -34,7 +34,7 @@ def measure(
 ) -> list[Result]:
     results = []
     with workplace() as root:
-        data = FashionMNIST(root, batch_size, val_size)
+        data = datasets.FashionMNIST(root, batch_size, val_size)
         data.prepare_data()
         data.setup("fit")
         val_images = min(val_batches * data.val_dataloader().batch_sampler.batch_size, val_size)

@@ -1,12 +1,12 @@
 """Two DDP processes on the CPU train Net with about twice the images/s of one, where there are two cores.
 
-Both are ours: ``plain`` is one process. Each run is a process tree of its own, started as a user does. A callback notes
-when the epochs start: all between the first and the last count, with validation, checkpoints and logging; starting the
-processes does not. Both go over the same number of images, in batches of 64 a process.
+Both are ours: ``plain`` is one process. Each run is a process tree of its own, started as a user does. A callback
+writes down when the epochs start: all between the first and the last count, with validation, checkpoints and logging;
+starting the processes does not. Both go over the same number of images, in batches of 64 a process.
 """
 
 from benchmarks.measure import Result, present, script, workplace
-from benchmarks.noted import EPOCH_STARTS
+from benchmarks.timestamps import EPOCH_STARTS
 
 DDP = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 
@@ -26,7 +26,7 @@ def measure(
                     *("--trainer.max_epochs", str(epochs)),
                     *("--trainer.limit_train_batches", str(batches // processes)),
                     *("--trainer.limit_val_batches", str(val_batches // processes)),
-                    "--trainer.callbacks+=benchmarks.noted.EpochStarts",
+                    "--trainer.callbacks+=benchmarks.timestamps.TimesOfEpochStarts",
                 )
                 starts = [float(line) for line in EPOCH_STARTS.read_text().splitlines()]
                 figures.append((epochs - 2) * batches * 64 / (starts[-1] - starts[1]))  # the first epoch warms up

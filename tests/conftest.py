@@ -4,10 +4,12 @@ import csv
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # the suite runs in a process per core
@@ -16,15 +18,44 @@ os.environ["TQDM_DISABLE"] = "1"  # as main does where there is no terminal, bef
 import errors_page
 import numpy as np
 import pytest
+import tiny
 import torch
 from errors_page import Case
 from torchvision import datasets
 
 from kindling.cli import main
+from kindling.data import DATA
+from kindling.models import MODELS
 from kindling.pictures import style
+from kindling.runs import trust
 
 ROOT = Path(__file__).parents[1]
 RUN = Path("lightning_logs/version_0")
+SCRIPT = ROOT / "tests/program.py"  # scripts/main.py with the tests' own network and dataset
+# examples that tests of other things use too: when an adopter has deleted one, those tests are skipped
+EXAMPLES = {
+    *("Net", "NeuralNetwork", "WideResNet", "TripletNet", "SimpleNN", "SequentialNN", "SimpleNet"),
+    *("FashionMNIST", "TabularCSV", "SyntheticTabular"),
+}
+
+
+def needs(*names: str) -> None:
+    """Skip a test that uses networks or datasets which were deleted."""
+    if gone := _deleted(names):
+        pytest.skip(f"the project has no {', '.join(gone)} any more")
+
+
+def _deleted(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name in EXAMPLES - MODELS.keys() - DATA.keys()]
+
+
+def _imported(file: Path) -> list[str]:
+    """Names that a file imports from ``kindling.data`` and ``kindling.models``."""
+    lines = re.findall(r"(?m)^from kindling\.(?:data|models) import (.+)$", file.read_text(encoding="utf-8"))
+    return [name for line in lines for name in line.split(", ")]
+
+
+collect_ignore = [file.name for file in Path(__file__).parent.glob("test_*.py") if _deleted(_imported(file))]
 
 
 class Kindling:
@@ -36,6 +67,7 @@ class Kindling:
 
     def __call__(self, *args: str, code: int = 0) -> str:
         """Run one command, check its exit code, and return its standard output."""
+        needs(*named(args))
         self._capsys.readouterr()
         result: object
         try:
@@ -59,6 +91,14 @@ class Kindling:
         """Go through a case of docs/errors.md."""
         case.prepare()
         errors_page.check(section, case, self.fails(*case.args).removeprefix("kindling: error: ").strip())
+
+
+def named(args: Sequence[str]) -> list[str]:
+    """The network and the dataset of a command; where no dataset is typed, it is the network's own."""
+    words = [word for arg in args for word in str(arg).split("=", 1)]
+    typed = {option: name for option, name in pairwise(words) if option in ("--model", "--data")}
+    network = MODELS.get(typed.get("--model", ""))
+    return [*typed.values(), *([network.default_data or ""] if network and "--data" not in typed else [])]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -100,6 +140,19 @@ def _blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Tests that are not about pictures have blank ones: drawing takes as long as two epochs of SimpleNet."""
     if not request.node.get_closest_marker("pictures"):
         monkeypatch.setattr(style, "paint", lambda draw: np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The project's own networks and datasets under all names, as outside of tests."""
+    for entries, own in zip((MODELS, DATA), tiny.SHIPPED, strict=True):
+        for name in entries.keys() - own.keys():
+            monkeypatch.delitem(entries, name)
+        for name, entry in own.items():
+            monkeypatch.setitem(entries, name, entry)
+    trust.classes.cache_clear()
+    yield
+    trust.classes.cache_clear()
 
 
 @pytest.fixture

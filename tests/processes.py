@@ -11,6 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import tiny  # noqa: F401  # each process has the tests' own network
 from lightning.pytorch.utilities import rank_zero_only
 
 from kindling.cli import main

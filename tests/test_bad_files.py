@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RUN, Kindling
+from conftest import RUN, Kindling, needs
 from errors_page import Case
 from PIL import Image
 from torchvision import datasets
@@ -330,6 +330,7 @@ def _net_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def net(_net_run: Path, fashion: Path) -> None:
     """A run of Net, trained for the first test that asks."""
+    needs("Net", "FashionMNIST")
     if not _net_run.is_dir():
         assert main([*NET, "--trainer.max_epochs=1"]) == 0
         shutil.copytree(RUN, _net_run)

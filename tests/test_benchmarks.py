@@ -15,15 +15,15 @@ from benchmarks import (
     two_processes,
 )
 from benchmarks.measure import Result, Target
-from conftest import ROOT, Kindling
+from conftest import ROOT, Kindling, needs
 
 RESULTS = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
 
 
 def test_every_claim_is_measured_and_reported() -> None:
     claims = {f.stem for f in (ROOT / "benchmarks").glob("*.py") if "def measure(" in f.read_text()}
-    assert claims == set(bench.CLAIMS)
-    for claim in claims:
+    assert claims >= set(bench.CLAIMS)
+    for claim in bench.CLAIMS:
         assert claim in RESULTS.rpartition("Seconds each took")[2]
 
 
@@ -51,7 +51,9 @@ def test_a_result_is_the_median_of_pairs() -> None:
     assert Result("a / b", "s", [2.0], [9.0], Target(">=", 1.0, of="ours")).row()["met"]
 
 
+@pytest.mark.usefixtures("shipped")
 def test_a_step_is_the_same_step_on_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
+    needs("SimpleNet", "SyntheticTabular")
     results = step_overhead.measure(repeats=1, few=1, many=3)
     assert len(results) == 2
     assert capsys.readouterr().out.count("loss of epoch 2: ours ") == 2  # and they agreed, or it had raised

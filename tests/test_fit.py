@@ -1,11 +1,10 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import ROOT, RUN, Kindling, equal, rows, weights
+from conftest import RUN, Kindling, equal, rows, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 Fit = Callable[..., Path]
@@ -157,26 +156,6 @@ def test_an_optimizer_by_name_has_its_own_defaults(fit: Fit) -> None:
 def test_one_batch_can_be_learnt_by_heart(fit: Fit) -> None:
     run = fit("--trainer.limit_train_batches", "1", "--data.train_size", "32", epochs=100)
     assert float(rows(run / "metrics.csv")[-1]["train/loss"]) < 0.05
-
-
-@pytest.mark.slow
-def test_defaults_reach_97_percent_in_the_mean_of_five_seeds(kindling: Kindling) -> None:
-    scores = []
-    for seed in range(1, 6):
-        out = kindling("fit", "--model=SimpleNet", f"--seed_everything={seed}", "--test_after_fit=true")
-        scores.append(float(out.splitlines()[-1].split()[3]))
-        out = kindling("predict", "--ckpt_path", "best", "--data.samples", "[[7.5, 3.0]]")
-        assert out.splitlines()[-2].split()[:3] == ["7.5", "3", "popular"]
-    assert sum(scores) / 5 >= 0.97
-
-
-def test_the_tutorials_recipe_gives_what_the_tutorial_reports(kindling: Kindling) -> None:
-    kindling("fit", "-c", str(ROOT / "configs/tutorial_products.yaml"), "--test_after_fit", "true")
-    scores = json.loads((RUN / "test.json").read_text())
-    assert scores["test/acc"] == pytest.approx(0.815, abs=0.03)
-    losses = [float(row["train/loss"]) for row in rows(RUN / "metrics.csv")]
-    assert losses[0] > 0.6
-    assert 0.4 < losses[-1] < 0.5
 
 
 def test_the_best_checkpoint_where_files_have_one_name_each(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:

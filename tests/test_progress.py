@@ -7,12 +7,12 @@ import sys
 import termios
 
 import pytest
-from conftest import ROOT
+from conftest import SCRIPT
 
 
 @pytest.mark.slow
 def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
-    script = str(ROOT / "scripts/main.py")
+    script = str(SCRIPT)
     options = ["--data.train_size=40000", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
     parent, child = pty.openpty()
     termios.tcsetwinsize(parent, (24, 120))

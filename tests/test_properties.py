@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kindling.data import TabularCSV
-from kindling.data.table.learned import TableRows
 from kindling.errors import KindlingError
 from kindling.runs import checkpoints
 
@@ -219,7 +218,7 @@ def right_or_refused(content: bytes, target: str, suffix: str = ".csv") -> None:
         check_cells(data, part)
 
 
-def check_cells(data: TabularCSV, part: TableRows) -> None:
+def check_cells(data: TabularCSV, part: Any) -> None:
     """What pandas made of a file, against its cells as the csv module has them."""
     cells = data.describe(part, range(len(part)))
     for stored, name in zip(part.tensors[0].T, data.facts.feature_names, strict=True):

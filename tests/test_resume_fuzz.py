@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RUN, rows
+from conftest import RUN, named, needs, rows
 from lightning.pytorch import LightningModule
 from test_interrupted import assert_same, next_second
 
@@ -119,6 +119,7 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(
     dice = random.Random(seed)
     model, options = draw(dice)
     fit = ("fit", f"--model={model}", *options)
+    needs(*named(fit))
     if run(*fit) != 0:
         assert "kindling: error: the loss is nan" in capsys.readouterr().err, fit
         return  # which 16-true makes of Adam's smallest numbers

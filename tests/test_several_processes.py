@@ -15,7 +15,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from conftest import ROOT, RUN, Kindling, rows, weights
+from conftest import ROOT, RUN, SCRIPT, Kindling, rows, weights
 from test_interrupted import assert_same, next_second
 from torch.utils.data import BatchSampler
 
@@ -29,7 +29,7 @@ TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=d
 
 
 def command(*args: str) -> str:
-    line = [sys.executable, str(ROOT / "scripts/main.py"), *args]
+    line = [sys.executable, str(SCRIPT), *args]
     result = subprocess.run(line, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -213,7 +213,7 @@ def test_sigterm_ends_several_processes(run: Path, told: str) -> None:
 
 @pytest.mark.slow
 def test_sigterm_ends_the_processes_that_lightning_started(run: Path) -> None:
-    line = [sys.executable, str(ROOT / "scripts/main.py"), "predict", "--ckpt_path=best", "--data.test_size=9000000"]
+    line = [sys.executable, str(SCRIPT), "predict", "--ckpt_path=best", "--data.test_size=9000000"]
     first = subprocess.Popen([*line, *TWO], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
     limit = time.monotonic() + 60
@@ -271,7 +271,7 @@ def test_torchrun_on_two_nodes_restarts_a_killed_worker(unbroken: Path) -> None:
         meet = f"127.0.0.1:{free.getsockname()[1]}"
     torchrun = str(Path(sys.executable).with_name("torchrun"))
     launch = [torchrun, "--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-id=test"]
-    script = [str(ROOT / "scripts/main.py"), *FIT, *LONG, "--trainer.num_nodes=2", "--data.batch_size=16"]
+    script = [str(SCRIPT), *FIT, *LONG, "--trainer.num_nodes=2", "--data.batch_size=16"]
     command = [*launch, f"--rdzv-endpoint={meet}", *script, "--ckpt_path=auto"]
     # torch 2.15 keeps the addresses of the processes before a restart otherwise, and tries to meet those
     environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}

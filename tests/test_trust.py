@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import RUN, Kindling, equal, rows, weights
+from conftest import RUN, Kindling, equal, needs, rows, weights
 from test_foreign_modules import MODULE
 
 import kindling as package
@@ -45,7 +45,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {  # what, options, what the an
     "a module as network": ({"model": cls("spy.SimpleNet")}, "spy.SimpleNet for --model"),
     "a module as data": ({"data": cls("spy.SyntheticTabular")}, "spy.SyntheticTabular for --data"),
     "a nested class of a known network": (
-        {"model": cls("kindling.models.simple_net.SimpleNet", hidden=TOUCH)},
+        {"model": cls("tiny.simple_net.SimpleNet", hidden=TOUCH)},
         "os.system for --model.hidden",
     ),
 }
@@ -114,7 +114,7 @@ def test_fit_takes_no_parts_of_the_trainer_from_a_checkpoint(
 
 def test_a_class_that_is_named_brings_no_other_with_it(kindling: Kindling, trained_once: Path) -> None:
     hidden = cls("theirs.Line", slope=TOUCH)
-    change(trained_once, {"model": cls("kindling.models.simple_net.SimpleNet", hidden=hidden)})
+    change(trained_once, {"model": cls("tiny.simple_net.SimpleNet", hidden=hidden)})
     error = kindling.fails("test", "--ckpt_path", str(STRANGER), "--trainer.model_registry=theirs.Line")
     assert "names os.system for --model.hidden" in error
     assert nothing_happened()
@@ -194,7 +194,7 @@ def test_python_names_a_checkpoint_that_there_is(trained_once: Path) -> None:
         package.load(trained_once, which="bset")
 
 
-SPELLINGS = ["SimpleNet", "kindling.models.SimpleNet", "kindling.models.simple_net.SimpleNet"]
+SPELLINGS = ["SimpleNet", "kindling.models.SimpleNet", "tiny.simple_net.SimpleNet"]
 
 
 @pytest.mark.first_by_default
@@ -207,8 +207,8 @@ def test_a_class_is_the_same_however_it_is_spelled(kindling: Kindling, then: str
     kindling("fit", "-c", "my.yaml", "--trainer.max_epochs=1", "--data.train_size=64")
     config = yaml.safe_load((RUN / "config.yaml").read_text())
     assert [config[kind]["class_path"] for kind in ("model", "data", "loss", "optimizer", "lr_scheduler")] == [
-        "kindling.models.simple_net.SimpleNet",
-        "kindling.data.synthetic_tabular.SyntheticTabular",
+        "tiny.simple_net.SimpleNet",
+        "tiny.synthetic_tabular.SyntheticTabular",
         "torch.nn.NLLLoss",
         "torch.optim.SGD",
         "torch.optim.lr_scheduler.StepLR",
@@ -222,6 +222,7 @@ def test_a_class_is_the_same_however_it_is_spelled(kindling: Kindling, then: str
 
 
 def test_data_typed_beside_its_checkpoint_keep_the_checkpoints_options(kindling: Kindling) -> None:
+    needs("TabularCSV")
     Path("t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 7},{'pq'[n % 2]}\n" for n in range(60)))
     Path("my.yaml").write_text(
         "model: SimpleNet\ndata: {class_path: TabularCSV, init_args: {path: t.csv, target: y, ignore: b, seed: 3}}"

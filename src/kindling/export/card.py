@@ -2,10 +2,8 @@
 
 import json
 import platform
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,167 +15,156 @@ from kindling.models.base import SupervisedModule
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import Run
 
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-
 CARD = """\
-# {name} on {data_name}
+# {network.__name__} on {data_name}
 
-`{path}({arguments})`, {parameters:,} parameters, trained by {loss} for {epoch} epochs ({step} steps) to
-predict {target}.
+`{network.__module__}.{network.__name__}({arguments})`, {parameters:,} parameters, trained with {task.loss_name}
+for {epoch} epochs ({step} steps) to predict {facts.target} ({facts.kind}).
+Python {python}, torch {torch}, Lightning {lightning}.
 
 ## Data
 
 Trained on `{data}` with {options}.
 
-- In: {given}
-- Out: {answer}
+- Input: {input[meaning]} {features}
+- Output: {output[meaning]}: {columns}
 
 ## Scores
 
 {scores}
 
+How good it is on other data is not known. The probabilities were not calibrated.
+
 ## Files
 
-| file | size | of | largest difference | written |
-|---|---|---|---|---|
+| file | weights from | largest difference | written |
+|---|---|---|---|
 {files}
 
-The difference, in the unit of the output, is that to the network itself on test rows: each file was read back in a
-process of its own, on a CPU.
+Each file was read back on a CPU, a whole network in a process of its own, and its outputs were compared with those of
+the network itself on test samples. The largest difference is in the unit of the output.
 
-A whole network (`model.onnx`, `model.pt2`) takes data as described above, any number of samples at once, and
-`preprocessing.json` beside it says all there is to know of its input and output. The weights alone are of a network
-that takes normalised data and gives plain numbers: in the project, `kindling.load("{checkpoint}")` returns it, and the
-data with its `normalize`.
+A whole network (`model.onnx`, `model.pt2`) takes any number of samples as described above; `preprocessing.json` has all
+details. The weights alone are for a network that takes normalised data: `kindling.load("{checkpoint}")` returns that
+network, and the data with its `normalize`.
 
-{loading}
-
-## Versions
-
-{versions}
-
-## Limits
-
-- Trained and scored on the data above alone; how it does on other data is not known.
-- Compared on a CPU alone; probabilities were not calibrated.
+{examples}
 """
-LOADING = {  # runs in the folder of the files
+EXAMPLES = {  # each runs in the folder of the files
     "model.onnx": """\
 import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-x = np.{array}, dtype=np.{dtype})
-(prediction,) = session.run(None, {{"x": x}})  # ({shape})""",
+x = np.zeros({x_shape}, dtype=np.{input[dtype]})
+(prediction,) = session.run(None, {{"x": x}})  # shape {output[shape]}""",
     "model.pt2": """\
 import torch
 
 network = torch.export.load("model.pt2").module()
-prediction = network(torch.{tensor}, dtype=torch.{dtype}))  # ({shape})""",
+prediction = network(torch.zeros({x_shape}, dtype=torch.{input[dtype]}))  # shape {output[shape]}""",
     "weights.pt": """\
 import torch
 from safetensors.torch import load_file
-from {module} import {name}
+from {network.__module__} import {network.__name__}
 
 weights = torch.load("weights.pt", weights_only=True)
 weights = load_file("weights.safetensors")  # the same
-network = {name}({arguments})
+network = {network.__name__}({arguments})
 network.load_state_dict(weights)
-outputs = network.eval()(torch.zeros({normalized}))""",
+outputs = network.eval()(torch.zeros({normalized_shape}))""",
 }
 
 
 def path(thing: object) -> str:
-    """Where the class of a thing is imported from."""
+    """The import path of an object's class."""
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-def interface(data: DataModule, model: SupervisedModule, x: Tensor) -> dict[str, Any]:
-    """What the reader of a file with nothing else at hand has to know, as plain data."""
-    facts, learned = model.task.facts, data.state_dict()
+def interface(model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str, Any]:
+    """Input and output of a whole network, as plain data; ``x`` are raw inputs (N, ...)."""
+    task, facts, learned = model.task, model.task.facts, data.state_dict()
     given: dict[str, Any] = {"name": "x", "shape": ["N", *x.shape[1:]], "dtype": str(x.dtype).removeprefix("torch.")}
     if facts.image_size:
         given["meaning"] = "pixels from 0 to 255: images, channels, rows, columns"
     else:
         given["meaning"] = "rows of a table, its columns in this order, numbers in their own units"
-        given["columns"] = [{"column": name} for name in facts.feature_names]
-    for column in given.get("columns", []):
-        name = column["column"]
-        if name in learned.get("numeric", {}):
-            column["gap"] = "NaN"
-        elif name in learned.get("categorical", {}):
-            texts = learned["categorical"][name]
-            column |= {"texts": {text: n for n, text in enumerate(texts)}, "gap": len(texts), "unseen": -1}
-    names: Sequence[str] = facts.class_names or ("prediction", "std")[: model.task.num_outputs]
-    meaning = "probability of each class" if facts.class_names else f"{facts.target}, in its own unit"
-    answer = {"name": "prediction", "shape": ["N", len(names)], "dtype": "float32", "meaning": meaning}
-    return {"input": given, "output": answer | {"columns": list(names)}}
+        given["columns"] = [{"column": name, **_cells(name, learned)} for name in facts.feature_names]
+    columns = list(task.prediction_names if facts.kind == "regression" else facts.class_names)
+    meaning = {"regression": f"{facts.target}, in its own unit", "multilabel": "probability of each tag"}
+    shape = model.predict_step((data.normalize(x[:1]),)).shape
+    answer: dict[str, Any] = {"name": "prediction", "shape": ["N", *shape[1:]], "dtype": "float32"}
+    answer |= {"meaning": meaning.get(facts.kind, "probability of each class"), "columns": columns}
+    return {"input": given, "output": answer}
 
 
-def card(
+def _cells(column: str, learned: dict[str, Any]) -> dict[str, Any]:
+    """Which numbers stand for the texts and gaps of a table's column."""
+    if column in learned.get("numeric", {}):
+        return {"gap": "NaN"}
+    if column in learned.get("categorical", {}):
+        texts = learned["categorical"][column]
+        return {"texts": {text: n for n, text in enumerate(texts)}, "gap": len(texts), "unseen": -1}
+    return {}
+
+
+def page(
     folder: Path,
     differences: dict[str, float],
     model: SupervisedModule,
     data: DataModule,
     checkpoint: Checkpoint,
     content: dict[str, Any],
-    known_scores: dict[str, float],
     x: Tensor,
 ) -> str:
-    """The model card; what an earlier one says of other files that are still there stays in it."""
-    facts, described = model.task.facts, interface(data, model, x)
-    given, answer = described["input"], described["output"]
-    epoch, step = content.get("epoch"), content.get("global_step")  # of weights without a training these are not known
-    earlier = folder / "MODEL_CARD.md"
-    known = earlier.read_text(encoding="utf-8").splitlines() if earlier.is_file() else []
-    files = {f.name: line for f in folder.iterdir() for line in known if line.startswith(f"| {f.name} |")}
-    for name, difference in differences.items():
-        size = f"{(folder / name).stat().st_size:,} bytes"
-        files[name] = f"| {name} | {size} | {checkpoint.file}, epoch {epoch} | {difference:.1e} | {date.today()} |"
-    trained_on = (content.get("config") or {}).get("data") or {"class_path": path(data), "init_args": data.hparams}
-    options = [f"{option} {value}" for option, value in trained_on.get("init_args", {}).items() if value is not None]
-    example = f"({x[:1].tolist()}".replace("nan", 'float("nan")') if x.ndim == 2 else f"zeros({tuple(x[:1].shape)}"
-    about = {
-        "name": type(model).__name__,
-        "module": type(model).__module__,
-        "arguments": ", ".join(f"{name}={value!r}" for name, value in model.hparams.items()),
-        "shape": ", ".join(map(str, answer["shape"])),
-        "dtype": given["dtype"],
-        "normalized": ", ".join(map(str, data.normalize(x[:1]).shape)),
-        "array": example if x.ndim > 2 else f"array{example}",
-        "tensor": example if x.ndim > 2 else f"tensor{example}",
-    }
-    loading = (f"### {name}\n\n```python\n{LOADING[name].format(**about)}\n```" for name in LOADING if name in files)
-    return CARD.format(
-        **about,
-        data_name=trained_on["class_path"].rpartition(".")[2],
-        path=path(model),
-        parameters=sum(p.numel() for p in model.parameters()),
-        loss=model.task.loss_name,
-        epoch=epoch,
-        step=step,
-        target=f"{facts.target} ({facts.kind})",
-        data=trained_on["class_path"],
-        options=", ".join(options),
-        given=": ".join([given["meaning"], *([", ".join(facts.feature_names)] if facts.feature_names else [])]),
-        answer=f"{answer['meaning']}: {', '.join(answer['columns'])}",
-        scores="\n".join(f"- {name} {score:.4f}" for name, score in known_scores.items())
-        or "None are kept of these weights.",
-        files="\n".join(files[name] for name in sorted(files)),
-        checkpoint=checkpoint.file,
-        loading="\n\n".join(loading),
-        versions=_versions(),
-    )
-
-
-def scores(run: Run, epoch: int | None, step: int | None) -> dict[str, float]:
-    """What is known of these weights: of the epoch in training, and of a test.
+    """The model card of files in a folder, where an older card may describe other ones; ``x`` are raw inputs (N, ...).
 
     Raises:
-        RunError: A file that should hold it can't be read.
+        RunError: A file that should hold the scores is damaged.
     """
-    found: dict[str, Any] = {}
-    found |= next((row for row in run.metrics() if (row["epoch"], row["step"]) == (str(epoch), str(step))), {})
+    facts, epoch, step = model.task.facts, content.get("epoch"), content.get("global_step")
+    card = folder / "MODEL_CARD.md"
+    older = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
+    files = {f.name: line for f in folder.iterdir() for line in older if line.startswith(f"| {f.name} |")}
+    for name, difference in differences.items():
+        files[name] = f"| {name} | {checkpoint.file}, epoch {epoch} | {difference:.1e} | {date.today()} |"
+    trained_on = (content.get("config") or {}).get("data") or {"class_path": path(data), "init_args": data.hparams}
+    options = [f"{option} {value}" for option, value in trained_on.get("init_args", {}).items() if value is not None]
+    scores = [f"- {name} {score:.4f}" for name, score in _known_scores(checkpoint.run, epoch, step).items()]
+    described = interface(model, data, x)
+    texts: dict[str, Any] = (
+        described
+        | {
+            "network": type(model),
+            "arguments": ", ".join(f"{name}={value!r}" for name, value in model.hparams.items()),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "task": model.task,
+            "facts": facts,
+            "epoch": epoch,  # of weights without a training neither this nor the step is known
+            "step": step,
+            "data": trained_on["class_path"],
+            "data_name": trained_on["class_path"].rpartition(".")[2],
+            "options": ", ".join(options),
+            "columns": ", ".join(described["output"]["columns"]),
+            "features": ", ".join(facts.feature_names),
+            "x_shape": (1, *x.shape[1:]),
+            "normalized_shape": tuple(data.normalize(x[:1]).shape),
+            "scores": "\n".join(scores) or "None are kept of these weights.",
+            "files": "\n".join(files[name] for name in sorted(files)),
+            "checkpoint": checkpoint.file,
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "lightning": version("lightning"),
+        }
+    )
+    examples = (f"### {n}\n\n```python\n{code.format(**texts)}\n```" for n, code in EXAMPLES.items() if n in files)
+    return CARD.format(**texts, examples="\n\n".join(examples))
+
+
+def _known_scores(run: Run, epoch: int | None, step: int | None) -> dict[str, float]:
+    """The scores of the weights of one epoch, in training and in a test."""
+    row = next((row for row in run.metrics() if (row["epoch"], row["step"]) == (str(epoch), str(step))), {})
+    found = {name: float(score) for name, score in row.items() if "/" in name and score}
     if (test := run.folder / "test.json").is_file():
         try:
             tested = json.loads(test.read_text(encoding="utf-8"))
@@ -185,12 +172,4 @@ def scores(run: Run, epoch: int | None, step: int | None) -> dict[str, float]:
                 found |= {name: float(score) for name, score in tested.items() if "/" in name}
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{test} is damaged, or cut short: delete it, or test again") from error
-    return {name: float(score) for name, score in found.items() if "/" in name and score not in ("", None)}
-
-
-def _versions() -> str:
-    lines = [f"- Python {platform.python_version()}"]
-    for package in ("kindling", "torch", "lightning", "safetensors", *ONNX_PACKAGES):
-        with suppress(PackageNotFoundError):
-            lines.append(f"- {package} {version(package)}")
-    return "\n".join(lines)
+    return found

@@ -1,17 +1,12 @@
-"""``export``: a trained network as files that others can use, checked before they are kept.
+"""``export``: a trained network as files for use elsewhere, with a model card.
 
-What is written is read back in a fresh process and compared on test rows; an older good file is never replaced by one
-that failed. ``MODEL_CARD.md`` and ``preprocessing.json`` beside the files say how to use them.
+Each file is read back and compared with the network on test samples before it takes the place of an older one.
 """
 
 import copy
 import json
 import logging
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from importlib.util import find_spec
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -20,45 +15,49 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from kindling.data.base import DataModule
+from kindling.data.loading import take
 from kindling.errors import RunError, UsageError
-from kindling.export import card, read_back
+from kindling.export import card, check
 from kindling.models.base import SupervisedModule
 from kindling.runs import atomic
 from kindling.runs.find import Checkpoint
 
 FORMATS = ("weights", "onnx", "pt2")
-CHECKED_ROWS = 200
-TOLERANCE = 1e-4  # of a probability, or of a number in standard deviations; weights have to give the very same
+CHECKED_SAMPLES = 200
+TOLERANCE = 1e-4  # of a probability, or of a number in standard deviations; weights must give exactly the same
 
 
 class WholeNetwork(nn.Module):
-    """From raw inputs, as the recipe stores them, to predictions: what comes before and after the network included."""
+    """From raw inputs (N, ...) to predictions (N, ...); without a network, to what a network would take."""
 
-    def __init__(self, network: SupervisedModule, data: DataModule) -> None:
+    def __init__(self, data: DataModule, network: SupervisedModule | None) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network)  # Lightning leaves the trainer out of a copy
-        self.network.to(memory_format=torch.contiguous_format)  # torch.export stores no others whole
-        self.network.loss = None
-        del self.network.scores
-        self.normalize = data.normalize
+        self.normalize, self.network = data.normalize, copy.deepcopy(network)
+        if self.network is not None:
+            self.network.to(memory_format=torch.contiguous_format)  # torch.export saves other formats incompletely
+            self.network.loss = None
+            del self.network.scores
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network.predict_step((self.normalize(x),))  # (N, ...) -> (N, classes) or (N, 1 or 2)
+        x = self.normalize(x)
+        return self.network.predict_step((x,)) if self.network is not None else x
 
 
 def check_installed(format: str) -> None:
     """
     Raises:
-        UsageError: The format needs packages that are not there.
+        UsageError: The format needs packages that are not installed.
     """
-    if format == "onnx" and not all(find_spec(package) for package in card.ONNX_PACKAGES):
+    if format == "onnx" and not all(find_spec(package) for package in ("onnx", "onnxruntime", "onnxscript")):
         raise UsageError("--format onnx needs onnx, onnxruntime and onnxscript: pip install -e '.[onnx]'")
 
 
+@torch.no_grad()
 def export(
     format: str,
     model: SupervisedModule,
@@ -67,7 +66,7 @@ def export(
     content: dict[str, Any],
     folder: Path,
 ) -> None:
-    """Write a network in one format, and what its reader needs to know.
+    """Write a network in one format, and what the reader of the file needs to know.
 
     Args:
         format: One of ``FORMATS``.
@@ -75,123 +74,95 @@ def export(
         data: Set up for ``test``.
         checkpoint: Where the weights are from.
         content: Of the checkpoint.
-        folder: Made where it is not there; files of other formats in it stay.
+        folder: Made if it is missing. Files of other formats stay in it.
 
     Raises:
-        RunError: The network can't be written in that format, or reads back as another one; or a file with its scores
-            is damaged.
+        UsageError: The inputs that the data gives are not tensors.
+        RunError: The network or the data can't be written in that format, or the file gives other outputs; or a file
+            with the scores is damaged.
         OSError: The folder can't be written.
     """
-    samples = data.test_set.tensors[0]
-    x = samples[:: -(-len(samples) // CHECKED_ROWS)].contiguous()  # (N, ...) raw, from everywhere in the test set
-    scores = card.scores(checkpoint.run, content.get("epoch"), content.get("global_step"))
+    size = len(data.test_set)
+    x = take(data.test_set, range(0, size, -(-size // CHECKED_SAMPLES)))[0]  # (N, ...) raw, from all over the test set
+    if not isinstance(x, Tensor):
+        raise UsageError(f"export takes inputs that are tensors, and those of {type(data).__name__} are not")
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_leftovers(folder, ".part-*", age=atomic.DAY)
     with TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
         part = Path(temporary)
         try:
-            with _quiet():
-                written = _write(format, model, data, x, part)
+            write = _write_weights if format == "weights" else _write_whole_network
+            differences = write(part / f"model.{format}", model, data, x)
         except OSError as error:
-            error.filename = str(folder)  # not the temporary one
+            error.filename = str(folder)  # instead of the temporary one
             raise
-        except Exception as error:  # torch.export answers what it can't follow with whatever it stumbles over
-            why = str(error.__cause__ or error).strip().partition("\n")[0] or type(error).__name__
-            if "specialized it to be a constant" in str(error):
-                why = "its forward fixes the batch size; take x.shape[0] for it, not len(x)"
-            raise RunError(f"{type(model).__name__} can't be written as {format}: {why}") from error
-        differences = _check(format, written, model, data, x)
-        said = {name: f"largest difference on {len(x)} test rows {d:.1e}" for name, d in differences.items()}
         with atomic.folder_lock(folder):
-            for file in written:
-                file.replace(folder / file.name)
+            page = card.page(folder, differences, model, data, checkpoint, content, x)
+            for name, difference in differences.items():
+                (part / name).replace(folder / name)
+                print(f"largest difference on {len(x)} test rows {difference:.1e} -> {folder / name}")
             if format != "weights":
-                said["preprocessing.json"] = "what goes in and comes out"
-                interface = json.dumps(card.interface(data, model, x), indent=2, ensure_ascii=False)
                 with atomic.atomic_write(folder / "preprocessing.json") as stream:
-                    stream.write(interface + "\n")
-            said["MODEL_CARD.md"] = "data, scores, versions and how to load"
-            text = card.card(folder, differences, model, data, checkpoint, content, scores, x)
+                    json.dump(card.interface(model, data, x), stream, indent=2, ensure_ascii=False)
+                print(f"what goes in and comes out -> {folder / 'preprocessing.json'}")
             with atomic.atomic_write(folder / "MODEL_CARD.md") as stream:
-                stream.write(text)
-    for name, words in said.items():
-        print(f"{words} -> {folder / name}")
+                stream.write(page)
+            print(f"data, scores, versions and how to load -> {folder / 'MODEL_CARD.md'}")
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the listings that torch prints and logs about a network it can't follow; the exception has the gist."""
-    with redirect_stderr(StringIO()):
-        logging.disable()
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
-
-
-def _write(format: str, model: SupervisedModule, data: DataModule, x: Tensor, folder: Path) -> list[Path]:
-    whole = WholeNetwork(model, data).eval()
-    if format == "weights":
-        files = [folder / "weights.pt", folder / "weights.safetensors"]
-        state = {name: tensor.clone().contiguous() for name, tensor in whole.network.state_dict().items()}
-        torch.save(state, content := BytesIO())  # given a name, torch says of a full disk that its stream has an error
-        files[0].write_bytes(content.getbuffer())
-        init_args = json.dumps(dict(model.hparams))
-        metadata = {"format": "pt", "class_path": card.path(model), "init_args": init_args}
-        files[1].write_bytes(save(state, metadata))  # its save_file makes files that only their owner can read
-        return files
-    file = folder / f"model.{format}"
-    rows = x[[0, 0]]  # torch.export takes a batch of 1 for a batch that is always of 1
-    with torch.no_grad():
-        program = torch.export.export(whole, (rows,), dynamic_shapes=({0: torch.export.Dim("N")},))
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names folders of this machine
-    if format == "pt2":
-        torch.export.save(program, content := BytesIO())
-        file.write_bytes(content.getbuffer())
-        return [file]
-    names: dict[str, Any] = {"input_names": ["x"], "output_names": ["prediction"], "dynamic_shapes": ({0: "N"},)}
-    converted = torch.onnx.export(program, (rows,), dynamo=True, verbose=False, **names)
-    assert converted is not None
-    converted.save(file, external_data=False)
-    return [file]
-
-
-def _check(format: str, files: list[Path], model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str, float]:
-    """Largest difference between what each file answers in a fresh process and what the network does in this one.
-
-    Raises:
-        RunError: A file can't be read, or answers something else.
-    """
-    facts, weights = model.task.facts, format == "weights"
-
-    def network(rows: read_back.Array) -> read_back.Array:
-        x = torch.from_numpy(rows)
-        return (model(x) if weights else model.predict_step((data.normalize(x),))).numpy()
-
-    rows = (data.normalize(x) if weights else x).numpy()  # weights know nothing of the preprocessing
-    with torch.no_grad():
-        expected = read_back.answers(network, rows)
-    file = files[0].parent / "rows.npy"
-    np.save(file, rows)
-    # what can be imported here can be there; as many threads, as sums depend on how they are shared out
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-P", "-m", read_back.__name__, str(file), *map(str, files)]
-    result = subprocess.run(command, env=os.environ | environment, capture_output=True, check=False)
-    if result.returncode:
-        why = (result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}").splitlines()[-1]
-        raise RunError(f"what was written as {format} can't be read, and was not kept: {why}")
-    tolerance = 0.0
-    if not weights:  # a float32 of a large number is coarse in itself
-        tolerance = TOLERANCE * float(np.max(facts.target_std)) + 4 * float(np.spacing(np.abs(expected).max()))
-    differences = {}
-    for file in files:
-        answers = np.load(f"{file}.npy")
-        fits = answers.shape == expected.shape
-        differences[file.name] = float(np.abs(answers - expected).max()) if fits else float("inf")
-        if not differences[file.name] <= tolerance:  # nor where it is no number
-            raise RunError(
-                f"{file.name} was not kept: read back, it differs by up to {differences[file.name]:.1e} from the "
-                f"network on {len(x)} test rows, where {tolerance:.1e} is allowed"
-            )
+def _write_weights(file: Path, model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str, float]:
+    """Write two files of weights; the largest difference that a new network with each makes, by the file's name."""
+    pt, safetensors = file.with_name("weights.pt"), file.with_name("weights.safetensors")
+    state = {name: tensor.clone().contiguous() for name, tensor in model.state_dict().items()}
+    torch.save(state, buffer := BytesIO())  # torch.save into a file hides that a disk is full
+    pt.write_bytes(buffer.getvalue())
+    metadata = {"format": "pt", "class_path": card.path(model), "init_args": json.dumps(dict(model.hparams))}
+    safetensors.write_bytes(save(state, metadata))
+    inputs, new, differences = data.normalize(x), type(model)(**model.hparams).eval(), {}
+    for name, read in ((pt.name, torch.load(pt, weights_only=True)), (safetensors.name, load_file(safetensors))):
+        new.load_state_dict(read)
+        differences[name] = check.largest_difference(name, new(inputs).numpy(), model(inputs).numpy(), tolerance=0)
     return differences
+
+
+def _write_whole_network(file: Path, model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str, float]:
+    """Write a file that needs nothing of this project; its largest difference to the network, by its name."""
+    try:
+        content = _program(file.suffix, WholeNetwork(data, model), x)
+    except Exception as error:  # torch.export fails in many ways at what it can't follow
+        what, why = type(model).__name__, error
+        try:
+            _program(file.suffix, WholeNetwork(data, None), x)
+        except Exception as cause:
+            what, why = f"the normalize of {type(data).__name__}", cause
+        first_line = str(why.__cause__ or why).strip().partition("\n")[0] or type(why).__name__
+        if "specialized it to be a constant" in str(why):
+            first_line = "it fixes the batch size; take x.shape[0] for it, not len(x)"
+        raise RunError(f"{what} can't be written as {file.suffix[1:]}: {first_line}") from error
+    file.write_bytes(content)
+    expected = model.predict_step((data.normalize(x),)).numpy()
+    spacing = float(np.spacing(np.abs(expected).max()))  # between a float32 and the next, which is wide for large ones
+    tolerance = TOLERANCE * torch.tensor(model.task.facts.target_std).max().item() + 4 * spacing
+    found = check.outputs_of(file, x.numpy())
+    return {file.name: check.largest_difference(file.name, found, expected, tolerance)}
+
+
+def _program(suffix: str, network: nn.Module, x: Tensor) -> bytes:
+    """The content of a ``.pt2`` or ``.onnx`` file."""
+    rows = x[[0, 0]]  # with a single sample torch.export would take the batch size for a constant 1
+    buffer = BytesIO()
+    logging.disable()  # what torch logs and prints of a network that it can't follow; the exception says the essential
+    try:
+        with redirect_stderr(StringIO()):
+            program = torch.export.export(network, (rows,), dynamic_shapes=({0: torch.export.Dim("N")},))
+            for node in program.graph.nodes:
+                node.meta.pop("stack_trace", None)  # has the names of this machine's folders
+            if suffix == ".pt2":
+                torch.export.save(program, buffer)
+                return buffer.getvalue()
+            names: dict[str, Any] = {"input_names": ["x"], "output_names": ["prediction"]}
+            converted: Any = torch.onnx.export(program, (rows,), dynamic_shapes=({0: "N"},), verbose=False, **names)
+            content: bytes = converted.model_proto.SerializeToString()
+            return content
+    finally:
+        logging.disable(logging.NOTSET)
