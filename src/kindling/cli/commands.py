@@ -456,7 +456,8 @@ class KindlingCLI(LightningCLI):
                 callbacks.append(Histograms())
             if options["enable_checkpointing"] is not False:
                 monitor = getattr(self.model, "monitor", None)
-                callbacks.append(BestAndLast(run.folder, monitor, self.options, self.options["checkpoint_every"]))
+                mode = getattr(self.model, "mode", "min")
+                callbacks.append(BestAndLast(run.folder, monitor, self.options, self.options["checkpoint_every"], mode))
             changed = self._changed_optimizer_options()
             for state in self.content.get("optimizer_states", []):  # which holds the options that it was saved with
                 for group in state.get("param_groups", []):

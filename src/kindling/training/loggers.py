@@ -99,7 +99,7 @@ def start(loggers: list[Logger]) -> None:
             _ = logger.experiment  # type: ignore[attr-defined]
         except Exception as error:  # each tracker has classes of its own
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise RunError(f"--trainer.logger {type(logger).__name__}: {reason}") from error
+            raise RunError(f"--trainer.logger {_name(logger)}: {reason}") from error
 
 
 def finish(loggers: list[Logger]) -> None:
@@ -114,13 +114,14 @@ def left_behind(run: Run, loggers: list[Logger]) -> str:
     names = [name for name in ("config.yaml", "metrics.csv", "curves.png") if (run.folder / name).is_file()]
     names += ["checkpoints/"] if run.last.is_file() else []
     for logger in loggers:
-        named = f"{type(logger).__name__} {logger.version}"
-        names.append(
-            "TensorBoard events"
-            if isinstance(logger, TensorBoardLogger)
-            else named.replace("RunCSV", "CSVLogger").strip()
-        )
+        tracked = f"{_name(logger)} {logger.version}".strip()
+        names.append("TensorBoard events" if isinstance(logger, TensorBoardLogger) else tracked)
     return ", ".join(names)
+
+
+def _name(logger: Logger) -> str:
+    """As it is typed."""
+    return type(logger).__name__.replace("RunCSV", "CSVLogger")
 
 
 def truncate_events(folder: Path, sizes: Mapping[str, int]) -> None:

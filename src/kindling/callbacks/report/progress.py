@@ -35,7 +35,7 @@ class Progress(ProgressBar):
         super().__init__()
         self._bar: tqdm[Any] | None = None
         self._enabled = True
-        self._sums: dict[str, Tensor] = {}
+        self._losses: Tensor | float = 0.0
 
     def disable(self) -> None:
         self._enabled = False
@@ -49,7 +49,7 @@ class Progress(ProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, _title(trainer.current_epoch + 1, trainer.max_epochs), self.total_train_batches)
-        self._sums = {}
+        self._losses = 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -57,16 +57,10 @@ class Progress(ProgressBar):
         if self._bar is None:
             return
         scores: Any = pl_module.scores_of("train") if isinstance(pl_module, SupervisedModule) else None
-        if scores is None:  # a network that keeps no sums of its own
-            shown = {k: v for k, v in outputs.items() if _is_scalar(v)} if isinstance(outputs, dict) else {}
-            for name, value in {**shown, "loss": loss_of(outputs)}.items():
-                if value is not None:
-                    self._sums[name] = self._sums.get(name, 0) + value.detach()
+        if scores is None and (loss := loss_of(outputs)) is not None:  # a network that keeps no sums of its own
+            self._losses += loss
         if self._advance(batch_idx):
-            if scores is None:
-                means = {name: float(total) / (batch_idx + 1) for name, total in self._sums.items()}
-            else:
-                means = scores.so_far()
+            means = {"loss": float(self._losses) / (batch_idx + 1)} if scores is None else scores.so_far()
             self._bar.set_postfix({name: short(mean) for name, mean in means.items()}, refresh=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -116,10 +110,6 @@ class Progress(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 0
 
 
 def _title(epoch: int, epochs: int | None) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -37,7 +37,7 @@ class BestAndLast(Checkpoint, EpochListener):
         monitor: str | None,
         config: dict[str, Any],
         every: int | None = None,
-        mode: Literal["min", "max"] = "min",
+        mode: str = "min",
     ) -> None:
         self.folder = folder / "checkpoints"
         self.monitor = monitor or "val/loss"
