@@ -27,6 +27,8 @@ class MetricsWriter(EpochListener):
         hyperparameters: Flat plain values for the loggers.
     """
 
+    writes_scores = True  # so a network does not log them itself, too
+
     def __init__(self, folder: Path, hyperparameters: dict[str, Any]) -> None:
         self.folder = folder
         self.file = folder / "metrics.csv"
