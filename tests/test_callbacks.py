@@ -3,16 +3,21 @@
 import importlib
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from conftest import RUN, Kindling, rows
 from lightning.pytorch import Trainer
 from test_interrupted import assert_same, next_second, signal_at
 from torch.optim import SGD
+from tqdm import tqdm
 
 from kindling import load
+from kindling.callbacks.report import progress
 from kindling.models import SimpleNet
 
 __all__ = ["signal_at"]  # a fixture
@@ -49,16 +54,16 @@ def callback(name: str, *options: str) -> tuple[str, ...]:
         (*callback(*EMA), "--model.loss=CrossEntropyLoss", "--model.loss.weight=[1, 2.3]"),
         callback("EarlyStopping", "monitor=val/loss", "patience=1", "min_delta=0.05"),
         callback("StochasticWeightAveraging", "swa_lrs=0.05", "swa_epoch_start=3"),
-        (*callback("BackboneFinetuning", "unfreeze_backbone_at_epoch=2"), "--model=own.Backboned",
+        (*callback("BackboneFinetuning", "unfreeze_backbone_at_epoch=2"), "--model=backboned.Backboned",
          "--data=SyntheticTabular"),
     ],
 )  # fmt: skip
 def test_a_callback_is_resumed_and_tested(
     kindling: Kindling, signal_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    Path("own.py").write_text(BACKBONE)
+    Path("backboned.py").write_text(BACKBONE)
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    own = importlib.import_module("own").Backboned
+    own = importlib.import_module("backboned").Backboned
     typed = [option for option in options if option.startswith("--model=")]
     signal_at(30, signal.SIGTERM, model=own if typed else SimpleNet)
     kindling(*FIT, *options, code=143)
@@ -118,3 +123,19 @@ def test_a_monitored_score_that_is_not_there_stops_the_first_epoch(
     assert kindling.err.startswith(
         f"kindling: error: --monitor val/accuracy: no score has that name; there are {there}"
     )
+
+
+def test_a_notebook_has_a_bar(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = []
+
+    def bar(**options: Any) -> object:
+        bars.append(options["desc"])
+        return tqdm(disable=True)
+
+    monkeypatch.setattr(progress, "tqdm", bar)
+    kindling(*FIT)
+    assert bars == []  # neither a terminal nor a notebook
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    for _ in range(2):
+        kindling(*FIT)
+    assert bars == [f"epoch {n}/4" for n in (1, 2, 3, 4)] * 2
