@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.plugins import DoublePrecision
 from lightning.pytorch.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from kindling.callbacks.gather import gather
@@ -22,7 +22,8 @@ CPU = torch.device("cpu")
 class MidEpochState(Callback):
     """Keeps the Trainer's state in a checkpoint, and within an epoch what each process has gathered since it began.
 
-    The latter is its random numbers, the position in its data, and the sums of ``self.log`` and of torchmetrics.
+    The latter is its random numbers, the position in its data, the sums of ``self.log`` and of torchmetrics, and the
+    network's buffers that are not persistent.
     """
 
     def __init__(self) -> None:
@@ -41,14 +42,17 @@ class MidEpochState(Callback):
                 callback.pl_module_contains_batch_norm = lambda module: True  # type: ignore[method-assign,assignment]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        state: dict[str, Any] = {"should_stop": trainer.should_stop, "averaged": _averaged_buffers(trainer)}
+        state: dict[str, Any] = {
+            "should_stop": trainer.should_stop,
+            "averaged": [_buffers(average) for average in _averages(trainer)],
+        }
         # schedulers and callbacks look at scores from before the checkpoint
         state |= {name: dict(getattr(trainer, name)) for name in ("callback_metrics", "logged_metrics")}
         checkpoint["trainer"] = move_data_to_device(state, CPU)
         epochs: Any = trainer.fit_loop.epoch_progress.current
         if epochs.started > epochs.processed:
             own = {"random": _random_state(), "accumulate_grad_batches": trainer.accumulate_grad_batches}
-            own |= {"metrics": _metrics(pl_module), "logged": _logged(trainer)}
+            own |= {"buffers": _buffers(pl_module), "metrics": _metrics(pl_module), "logged": _logged(trainer)}
             loader: Any = trainer.train_dataloader
             if hasattr(loader, "state_dict"):
                 own["loader"] = loader.state_dict()
@@ -72,9 +76,8 @@ class MidEpochState(Callback):
             # if training may end at once, it was over, and the user asks for more
             trainer.should_stop = self._trainer["should_stop"] and not loop._can_stop_early
             state = move_data_to_device(self._trainer, pl_module.device)
-            for buffers, saved in zip(_averaged_buffers(trainer), state["averaged"], strict=False):
-                for name in buffers.keys() & saved.keys():
-                    buffers[name].data = saved[name]
+            for average, buffers in zip(_averages(trainer), state["averaged"], strict=False):
+                _set_buffers(average, buffers)
             for name in ("callback_metrics", "logged_metrics"):
                 getattr(trainer, name).update(state[name])
         if not self._resumed or not loop.restarted_mid_epoch:
@@ -102,23 +105,32 @@ class MidEpochState(Callback):
         if self._own is not None:
             own, self._own = move_data_to_device(self._own, pl_module.device), None
             trainer.accumulate_grad_batches = own["accumulate_grad_batches"]
+            _set_buffers(pl_module, own["buffers"])
             for name, state in own["metrics"].items():
                 _set_attributes(pl_module.get_submodule(name), state)
             _set_logged(trainer, pl_module, own["logged"])
 
 
-def _averaged_buffers(trainer: Trainer) -> list[dict[str, Tensor]]:
-    """Of each averaged network of Lightning's callbacks the buffers that are not persistent, e.g. class weights.
-
-    Averaging equal numbers may change their last bits, so a resumed training can't make them anew.
-    """
+def _averages(trainer: Trainer) -> list[nn.Module]:
+    """The averaged networks of Lightning's callbacks."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     averages = (callback._average_model for callback in callbacks if isinstance(callback, WeightAveraging))
-    return [
-        {name: buffer for name, buffer in average.named_buffers() if name not in average.state_dict()}
-        for average in averages
-        if average is not None
-    ]
+    return [average for average in averages if average is not None]
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Those that are in no checkpoint, as they are not persistent: sums of an epoch, or class weights.
+
+    Averaging equal class weights may change their last bits, so a resumed training can't make the averages anew.
+    """
+    persistent = module.state_dict().keys()
+    return {name: buffer for name, buffer in module.named_buffers() if name not in persistent}
+
+
+def _set_buffers(module: nn.Module, saved: dict[str, Tensor]) -> None:
+    buffers = _buffers(module)
+    for name in buffers.keys() & saved.keys():
+        buffers[name].data = saved[name]
 
 
 def _metrics(pl_module: LightningModule) -> dict[str, dict[str, Any]]:
