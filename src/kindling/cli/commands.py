@@ -39,7 +39,6 @@ from lightning.pytorch.cli import (
     ReduceLROnPlateau,
     instantiate_class,
 )
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
@@ -47,26 +46,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from kindling.callbacks.after_epoch import AfterEpoch, short
+from kindling.callbacks.after_epoch import EpochNotifier, short
 from kindling.callbacks.report.curves import Curves
 from kindling.callbacks.report.graph import Graph
 from kindling.callbacks.report.histograms import Histograms
-from kindling.callbacks.report.metrics_writer import MetricsWriter, cut
+from kindling.callbacks.report.metrics_writer import MetricsWriter
 from kindling.callbacks.report.predictions import PredictionWriter
-from kindling.callbacks.report.progress import Progress
+from kindling.callbacks.report.progress import EpochLines, Progress
 from kindling.callbacks.report.score_files import ScoreFile
 from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume import mid_epoch
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
 from kindling.callbacks.resume.mid_epoch import MidEpochState
-from kindling.callbacks.resume.optimizer_options import OptimizerOptions
 from kindling.callbacks.resume.reseed import Reseed
 from kindling.cli import options as layers
 from kindling.cli import process, tracebacks
 from kindling.cli import system_errors as machine
 from kindling.cli.arguments import RUNLESS, Request
 from kindling.cli.parser_errors import explain
+from kindling.data.base import DataModule
 from kindling.errors import CheckpointError, DataError, RunError, Stopped, UsageError
 from kindling.facts import SIZES, Facts
 from kindling.models.base import SupervisedModule
@@ -75,6 +74,8 @@ from kindling.runs.atomic import DAY, atomic_write, remove_leftovers
 from kindling.runs.folder import LOGS, Run, claim
 from kindling.runs.trust import as_typed
 from kindling.tasks import losses
+from kindling.tasks.base import Task
+from kindling.training import loggers
 from kindling.training.load import restore_data
 from kindling.training.trainer import Trainer, Unprofiled
 
@@ -315,7 +316,7 @@ class KindlingCLI(LightningCLI):
         if facts is None:
             data = type(self.datamodule).__name__ if self.datamodule else "no data"
             raise DataError(f"{model_class.__name__} can't be trained on {data}, which states no facts: change --data")
-        num_outputs = model_class.configure_task(facts, loss).num_outputs
+        num_outputs = Task(loss, facts, model_class.default_loss).num_outputs
         sizes = self._sizes(model_class, facts, num_outputs)
         try:
             model = model_class(*args, **options, **sizes)
@@ -350,7 +351,7 @@ class KindlingCLI(LightningCLI):
             return
 
         def configure_optimizers(model: LightningModule) -> Any:
-            made = _make("--optimizer", getattr(model, "parameter_groups", model.parameters)(), optimizer)
+            made = _make("--optimizer", model.parameters(), optimizer)
             if isinstance(made, SparseAdam) and not any(getattr(part, "sparse", False) for part in model.modules()):
                 raise UsageError(
                     "--optimizer SparseAdam needs sparse gradients, as embeddings with sparse=True give them, and "
@@ -362,9 +363,6 @@ class KindlingCLI(LightningCLI):
                 scheduler["init_args"]["total_steps"] = (
                     scheduler["init_args"]["total_steps"] or model.trainer.estimated_stepping_batches
                 )
-            usual = isinstance(model, SupervisedModule) and not self.request.has("lr_scheduler.monitor")
-            if usual and scheduler["class_path"].endswith(".ReduceLROnPlateau"):
-                scheduler["init_args"]["monitor"], scheduler["init_args"]["mode"] = model.monitor, model.mode
             made_scheduler = _make("--lr_scheduler", made, scheduler)
             schedule: dict[str, Any] = {"scheduler": made_scheduler}
             if isinstance(made_scheduler, ReduceLROnPlateau):
@@ -384,27 +382,25 @@ class KindlingCLI(LightningCLI):
             raise UsageError("--trainer.profiler xla needs torch_xla, which is not installed: choose another")
         self.run = self._run_folder(options)
         callbacks: list[Callback] = [Reseed(), MidEpochState()]
-        told: list[Progress] = []
         if self.request.command in RUNLESS:
             kwargs |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         elif options["enable_progress_bar"] is not False:
-            told.append(Progress())
+            callbacks.append(EpochLines())
             own = self.config_init[self.request.command]["trainer"]["callbacks"]
             if not any(isinstance(c, ProgressBar) for c in (own if isinstance(own, list) else [own])):
-                callbacks += told  # else there is another bar, and ours keeps to its line an epoch
+                callbacks.append(Progress())
         if self.run is not None:
             callbacks += self._run_callbacks(self.run, options)
             if self.request.command == "predict":
                 kwargs["logger"] = False  # has no scores
-            elif options["logger"] in (None, True):
-                # steps that follow the checkpoint will be done again
-                purge = self.content["global_step"] + 1 if self.resumes else None
-                folder, command = self.run.folder, self.request.command
-                suffix = "" if command == "fit" else f".{command}"
-                # the queue holds what is written at the end of an epoch, so that nobody waits for the disk
-                kwargs["logger"] = RunLogger(
-                    *(folder.parent, ""), version=folder.name, purge_step=purge, max_queue=1000, filename_suffix=suffix
-                )
+            else:
+                given = self.config_init[self.request.command]["trainer"]["logger"]
+                same_run = self.resumes or self.request.command != "fit"
+                kept = self.content.get("trackers") if same_run else None
+                step = self.content["global_step"] + 1 if self.resumes else None
+                kwargs["logger"] = loggers.make_loggers(given, self.run, self.request.command, step, kept)
+        if isinstance(self.datamodule, DataModule) and isinstance(self.model, SupervisedModule):
+            self.datamodule.shares_batches, kwargs["use_distributed_sampler"] = True, False
         if self.request.command == "fit":
             callbacks.append(GracefulStop())
         self.trainer_defaults["callbacks"] = callbacks
@@ -419,9 +415,7 @@ class KindlingCLI(LightningCLI):
             about = " --trainer".join(typed) if isinstance(error, ModuleNotFoundError) else ""
             raise UsageError(f"--trainer{about}: {explain(str(error))}") from error
         if self.request.command == "fit":
-            after_epoch = [*told, *(c for c in callbacks if isinstance(c, MetricsWriter | BestAndLast))]
-            after_batch = [callback for callback in callbacks if isinstance(callback, BestAndLast | GracefulStop)]
-            trainer.callbacks.insert(0, AfterEpoch(after_epoch, after_batch))  # type: ignore[attr-defined]
+            trainer.callbacks.insert(0, EpochNotifier())  # type: ignore[attr-defined]
         # Lightning's own answer to SIGTERM has all processes meet, and hangs where one is waiting for another already
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         if launcher := trainer.strategy.launcher:
@@ -457,15 +451,17 @@ class KindlingCLI(LightningCLI):
         if self.request.command == "fit":
             shown = layers.flat({key: value for key, value in self.options.items() if key != "trainer"})
             shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
-            callbacks += [MetricsWriter(run.folder, options["log_every_n_steps"], shown), Curves(run.folder), Graph()]
+            callbacks += [MetricsWriter(run.folder, shown), Curves(run.folder), Graph()]
             if self.config["fit"]["histograms"]:
                 callbacks.append(Histograms())
             if options["enable_checkpointing"] is not False:
-                monitor = getattr(self.model, "monitor", None) or "val/loss"
-                every, mode = self.options["checkpoint_every"], getattr(self.model, "mode", None) or "min"
-                callbacks.append(BestAndLast(run.folder, monitor, self.options, every, mode))
-            if changed := self._changed_optimizer_options():
-                callbacks.append(OptimizerOptions(changed))
+                monitor = getattr(self.model, "monitor", None)
+                mode = getattr(self.model, "mode", "min")
+                callbacks.append(BestAndLast(run.folder, monitor, self.options, self.options["checkpoint_every"], mode))
+            changed = self._changed_optimizer_options()
+            for state in self.content.get("optimizer_states", []):  # which holds the options that it was saved with
+                for group in state.get("param_groups", []):
+                    group.update({name: value for name, value in changed.items() if name in group})
         return callbacks
 
     def _changed_optimizer_options(self) -> dict[str, Any]:
@@ -476,6 +472,12 @@ class KindlingCLI(LightningCLI):
         return {name: section["init_args"][name] for name in now if then and now[name] != then.get(name)}
 
     # Running
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            loggers.finish(self.trainer.loggers)
 
     def fit(
         self,
@@ -492,6 +494,7 @@ class KindlingCLI(LightningCLI):
             if run is not None and trainer.is_global_zero:
                 self._open(run)
             self._announce()
+            loggers.start(trainer.loggers)
             trainer.fit(model, **kwargs)
         except BaseException as error:
             keeper = BestAndLast.of(trainer)
@@ -542,7 +545,7 @@ class KindlingCLI(LightningCLI):
             aside = self._damaged.replace(self._damaged.with_name("damaged.ckpt"))
             self._print(f"{self._damaged} can't be read: set aside as {aside.name}, going on from the one before")
         if run.previous.is_file() and "events" in self.content:
-            cut(run.folder, self.content["events"])
+            loggers.truncate_events(run.folder, self.content["events"])
         header = f"# {self.program} fit -c {run.config_file}  trains the same again\n"
         with atomic_write(run.config_file) as file:
             file.write(header + yaml.safe_dump(self.options, sort_keys=False, allow_unicode=True))
@@ -559,6 +562,7 @@ class KindlingCLI(LightningCLI):
 
     def before_test(self) -> None:
         self._announce()
+        loggers.start(self.trainer.loggers)
 
     before_validate = before_predict = before_export = before_lr_find = before_test
 
@@ -587,7 +591,7 @@ class KindlingCLI(LightningCLI):
         count = sum(p.numel() for p in self.model.parameters())
         data = getattr(self.datamodule, "title", type(self.datamodule).__name__) if self.datamodule else "its own data"
         if isinstance(self.model, SupervisedModule):
-            model += f", {self.model.task.loss_name}"
+            model += f", {self.model.task.name}"
         device = self.trainer.strategy.root_device
         seed = self.options["seed_everything"]
         where = f" -> {self.run.folder}" if self.run else ""
@@ -601,9 +605,11 @@ class KindlingCLI(LightningCLI):
             self._print(f"Best epoch {keeper.best['epoch']}: {scores}")
         elif keeper:
             self._print(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")
-        self._print(f"In {run.folder}: config.yaml, metrics.csv, curves.png, checkpoints/, TensorBoard events")
+        left = loggers.left_behind(run, self.trainer.loggers)
+        self._print(f"In {run.folder}: {left}")
         best = f"--ckpt_path best{self._naming('model', 'data', 'loss')}"
-        self._print(f"Next: {self.program} test {best}  |  predict {best}  |  make tensorboard")
+        board = "  |  make tensorboard" if "TensorBoard" in left else ""
+        self._print(f"Next: {self.program} test {best}  |  predict {best}{board}")
 
     def _naming(self, *options: str) -> str:
         """What to type beside ``--ckpt_path``: of some of a run's options, what its checkpoint alone may not bring."""
@@ -619,13 +625,6 @@ class KindlingCLI(LightningCLI):
     def _print(self, line: str) -> None:
         if self.trainer.is_global_zero:
             print(line, flush=True)
-
-
-class RunLogger(TensorBoardLogger):
-    """TensorBoard's events alone: the options of a run are in ``config.yaml``, not in an ``hparams.yaml`` beside it."""
-
-    def save(self) -> None:
-        self.experiment.flush()
 
 
 class _AskedFor(logging.Handler):
@@ -648,6 +647,8 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
     # callbacks are for training; where one is left out of that, a line says so
     warnings.filterwarnings("ignore", r".*Please add the following callbacks: ")
+    # worker processes would copy what indexing in memory already has
+    warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
     # Kindling's optimizer_zero_grad does what the optimizer's own does
     warnings.filterwarnings("ignore", r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding")
     # our error says so

@@ -38,6 +38,9 @@ PARTS: dict[str, Callable[[Any], bool]] = {  # of a checkpoint, for those that a
     "trainer": lambda part: _is_dict_of(part, object),
     "mid_epoch": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
     "events": lambda part: matches(part, dict[str, int]),
+    "best": lambda part: matches(part, dict[str, float] | None),
+    "validated": lambda part: matches(part, dict[str, float]),
+    "trackers": lambda part: matches(part, dict[str, str]),
     "lr_schedulers": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
 }
 TRAINING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers")

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a bar on a terminal, one line an epoch everywhere."""
+"""What a run shows while it runs: one line per epoch, and a bar on a terminal or in a notebook."""
 
 import sys
 import time
@@ -7,68 +7,64 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from kindling.callbacks.after_epoch import Row, loss_of, short
+from kindling.callbacks.after_epoch import EpochListener, Row, loss_of, short
 from kindling.models.base import SupervisedModule
 
 REDRAW = 0.1  # seconds; reading the loss off a GPU more often would stall it
 
 
-class Progress(ProgressBar):
-    """A bar with loss, accuracy, speed and time left where standard error is a terminal, and a line an epoch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bar: tqdm[Any] | None = None
-        self._shown = True
-
-    def disable(self) -> None:
-        self._shown = False
-
-    def enable(self) -> None:
-        self._shown = True
+class EpochLines(EpochListener):
+    """Prints one line per epoch."""
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
-        if not (self._shown and trainer.is_global_zero):
+        if not trainer.is_global_zero:
             return
         both = {f"val/{k.partition('/')[2]}" for k in row if k.startswith("train/")}  # the rest is in metrics.csv
         shown = {k: v for k, v in row.items() if k.startswith("train/") or k in both or not (both & row.keys())}
         scores = "".join(f"  {k} {short(v)}" for k, v in shown.items() if "/" in k)
         speed = f"{row['epoch_time']:.1f} s  {row['samples_per_second']:,.0f} samples/s"
-        print(f"epoch {_of(int(row['epoch']), trainer.max_epochs)}{scores}  {speed}", flush=True)
+        print(f"{_title(int(row['epoch']), trainer.max_epochs)}{scores}  {speed}", flush=True)
+
+
+class Progress(ProgressBar):
+    """A bar with loss, accuracy, speed and time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: tqdm[Any] | None = None
+        self._enabled = True
+        self._losses: Tensor | float = 0.0
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fit_loop.restarted_mid_epoch:  # that epoch won't start again
             self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._open(trainer, f"epoch {_of(trainer.current_epoch + 1, trainer.max_epochs)}", self.total_train_batches)
-        self._sums: dict[str, Tensor] = {}
+        self._open(trainer, _title(trainer.current_epoch + 1, trainer.max_epochs), self.total_train_batches)
+        self._losses = 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._bar is None:
             return
-        scores = pl_module.scores_of("train") if isinstance(pl_module, SupervisedModule) else None
-        if scores is None:  # a network that keeps no sums of its own
-            shown = {k: v for k, v in outputs.items() if _is_scalar(v)} if isinstance(outputs, dict) else {}
-            for name, value in {**shown, "loss": loss_of(outputs)}.items():
-                if value is not None:
-                    self._sums[name] = self._sums.get(name, 0) + value.detach()
+        scores: Any = pl_module.scores_of("train") if isinstance(pl_module, SupervisedModule) else None
+        if scores is None and (loss := loss_of(outputs)) is not None:  # a network that keeps no sums of its own
+            self._losses += loss
         if self._advance(batch_idx):
-            if scores is not None:
-                means = scores.so_far()
-            else:
-                means = {name: float(total) / (batch_idx + 1) for name, total in self._sums.items()}
+            means = {"loss": float(self._losses) / (batch_idx + 1)} if scores is None else scores.so_far()
             self._bar.set_postfix({name: short(mean) for name, mean in means.items()}, refresh=True)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()
-
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "validate":
+        if trainer.state.fn == "validate":  # in fit the bar is the training epoch's
             self._open(trainer, "validate", trainer.num_val_batches[0])
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,40 +74,32 @@ class Progress(ProgressBar):
         self._open(trainer, "predict", trainer.num_predict_batches[0])
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if trainer.state.fn != "fit":  # there the bar is the training epoch's
+        if trainer.state.fn != "fit":
             self._advance(batch_idx)
 
-    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit":
             self._close()
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_end(self, *_: Any) -> None:
         self._close()
 
-    on_predict_end = on_test_end
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._close()
+    on_train_epoch_end = on_predict_end = on_exception = on_test_end  # type: ignore[assignment]
 
     def _open(self, trainer: Trainer, title: str, batches: int | float) -> None:
         self._close()
-        if self._shown and trainer.is_global_zero and sys.stderr.isatty():
+        watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a terminal, or a notebook
+        if self._enabled and trainer.is_global_zero and watched:
             total = int(batches) if batches < float("inf") else None
             self._bar = tqdm(desc=title, total=total, unit="batch", leave=False, dynamic_ncols=True)
             self._drawn = time.monotonic()
 
     def _advance(self, batch_idx: int) -> bool:
-        """Move the bar, at most ten times a second; whether it moved."""
+        """Move the bar, at most ten times a second; return whether it moved."""
         if self._bar is None or time.monotonic() - self._drawn < REDRAW:
             return False
         self._bar.update(batch_idx + 1 - self._bar.n)
@@ -124,9 +112,5 @@ class Progress(ProgressBar):
             self._bar = None
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 0
-
-
-def _of(epoch: int, epochs: int | None) -> str:
-    return f"{epoch:{len(str(epochs))}}/{epochs}" if epochs and epochs > 0 else str(epoch)
+def _title(epoch: int, epochs: int | None) -> str:
+    return f"epoch {epoch:{len(str(epochs))}}/{epochs}" if epochs and epochs > 0 else f"epoch {epoch}"

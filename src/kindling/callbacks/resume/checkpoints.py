@@ -1,4 +1,4 @@
-"""The two checkpoints that a run keeps."""
+"""The two checkpoints that a run keeps: the best and the last."""
 
 import math
 from pathlib import Path
@@ -7,42 +7,64 @@ from typing import Any, Self
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from kindling.callbacks.after_epoch import Row
+from kindling.callbacks.after_epoch import EpochListener, Row
+from kindling.errors import RunError
 from kindling.runs.atomic import hard_link, sync
-from kindling.schema import matches
 
 
-class BestAndLast(Checkpoint):
-    """Keeps ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` where the monitored score was lowest.
+class BestAndLast(Checkpoint, EpochListener):
+    """Keeps ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` of the epoch with the best monitored score.
 
-    Until the training's end ``previous.ckpt`` is the last one's forerunner, in case that one can't be read. Where it is
-    gone, the training has ended.
+    Until training ends, ``previous.ckpt`` is the last checkpoint but one, in case the last one can't be read. Without
+    that file, training has ended.
 
-    Lightning's ``ModelCheckpoint`` saves before the learning-rate schedulers step, takes for "last" the epoch that
-    improved last, and stores absolute paths, so that a run folder can't be moved.
+    Lightning's ``ModelCheckpoint`` saves before the learning-rate schedulers step, calls the epoch that improved last
+    "last", and stores absolute paths, so that a run's folder can't be moved.
 
     Args:
         folder: The run's folder.
-        monitor: Name of the score, lower being better.
-        config: Options of the run, as plain data; stored in each checkpoint, which so stands for the whole run.
+        monitor: Name of the score; None for ``val/loss`` if the network logs that.
+        config: Options of the run, as plain data; stored in each checkpoint, which is then enough to load the run.
         every: Steps from one checkpoint within an epoch to the next; None for none.
+        mode: ``min`` if a low score is good, ``max`` if a high one is.
     """
 
+    save_top_k = 1  # as for Lightning's loggers with ``log_model``, which upload the files named below
+
     def __init__(
-        self, folder: Path, monitor: str, config: dict[str, Any], every: int | None = None, mode: str = "min"
+        self,
+        folder: Path,
+        monitor: str | None,
+        config: dict[str, Any],
+        every: int | None = None,
+        mode: str = "min",
     ) -> None:
         self.folder = folder / "checkpoints"
-        self.monitor = monitor
+        self.monitor = monitor or "val/loss"
+        self.required = monitor is not None
         self.config = config
         self.every = every
         self.mode = mode
         self.best: Row | None = None  # the row of the best epoch
-        self.saved = 0  # steps that the last checkpoint has seen
+        self.current_score = math.nan
+        self.saved = 0  # optimizer steps when the last checkpoint was saved
 
     @classmethod
     def of(cls, trainer: Trainer) -> Self | None:
         """The one among the Trainer's callbacks."""
         return next((c for c in trainer.checkpoint_callbacks if isinstance(c, cls)), None)
+
+    @property
+    def best_model_path(self) -> str:
+        return str(self.folder / "best.ckpt")
+
+    @property
+    def best_model_score(self) -> float:
+        return self.best[self.monitor] if self.best else math.nan
+
+    @property
+    def last_model_path(self) -> str:
+        return str(self.folder / "last.ckpt")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = trainer.strategy.broadcast(self.folder)  # only the first process knows which run it started
@@ -53,18 +75,26 @@ class BestAndLast(Checkpoint):
         self.saved = trainer.global_step
         last, previous = self.folder / "last.ckpt", self.folder / "previous.ckpt"
         if not last.is_file() and not trainer.fit_loop.restarted_mid_epoch:
-            self.save(trainer)  # a training that ends within its first epoch can go on as well
+            self.save(trainer)  # so that a training that is stopped within its first epoch can be resumed
         if trainer.is_global_zero and last.is_file() and not previous.is_file():
-            hard_link(last, previous)  # which says that a training is under way
+            hard_link(last, previous)  # from now on the run counts as unfinished
 
     def after_batch(self, trainer: Trainer) -> None:
         if self.every and trainer.global_step - self.saved >= self.every and may_stop(trainer):
             self.save(trainer)
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
-        score = row.get(self.monitor, math.nan)  # nan: not validated in this epoch, or diverged
-        sign = 1 if self.mode == "min" else -1
-        improved = sign * score < (sign * self.best[self.monitor] if self.best else math.inf)
+        """
+        Raises:
+            RunError: The epoch has scores of that stage, but the monitored one is not among them.
+        """
+        stage = "train/" if self.monitor.startswith("train/") else "val/"
+        scores = [name for name in row if name.startswith(stage)]
+        if self.required and scores and self.monitor not in row and self.best is None:
+            raise RunError(f"--monitor {self.monitor}: no score has that name; there are {', '.join(scores)}")
+        self.current_score = row.get(self.monitor, math.nan)  # nan: not validated in this epoch, or diverged
+        sign = -1 if self.mode == "max" else 1
+        improved = sign * self.current_score < (sign * self.best_model_score if self.best else math.inf)
         if improved:
             self.best = row
         self.save(trainer, improved)
@@ -81,24 +111,22 @@ class BestAndLast(Checkpoint):
                 hard_link(last, self.folder / "previous.ckpt")
             new.replace(last)
             sync(self.folder)
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(self)  # type: ignore[arg-type]
 
+    # not ``state_dict``: Lightning warns about each callback with one that a later command doesn't have
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["config"] = self.config
+        checkpoint |= {"config": self.config, "best": self.best}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        best = state_dict["best"]
-        if not (best is None or (matches(best, Row) and self.monitor in best)):
-            raise ValueError(f"the best epoch is {best}")
-        self.best = best
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        best = checkpoint.get("best")
+        self.best = best if best and self.monitor in best else None  # another score may be monitored from now on
 
 
 def may_stop(trainer: Trainer) -> bool:
-    """Whether a training can go on after this batch from what a checkpoint holds.
+    """Whether a checkpoint after this batch is enough to resume training from.
 
-    It can't where gradients have yet to be added up, and Lightning would leave out a validation that comes next.
+    It is not while gradients are being accumulated, and before a validation, which Lightning would leave out.
     """
     batches = trainer.fit_loop.batch_idx + 1
     every = trainer.val_check_batch or math.inf

@@ -1,4 +1,4 @@
-"""What ends a training before its time: a signal, or a loss that is no number."""
+"""What ends a training before its time: a signal, or a loss that is NaN or infinite."""
 
 import math
 import signal
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from kindling.callbacks.after_epoch import EpochListener
 from kindling.callbacks.resume.checkpoints import BestAndLast, may_stop
-from kindling.data.loading import Batches
 from kindling.errors import RunError, Stopped
 
 # Ctrl-C, a polite kill, and what SLURM can be told to send some time before its kill
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-LOOK = 50  # steps after which an accelerator's losses are read, for which it has to be waited
-DIVERGED = 1000  # no signal's number
+READ_EVERY = 50  # steps; reading a loss waits for the accelerator
+DIVERGED = 1000  # not the number of any signal
 
 
 class Step(NamedTuple):
@@ -32,104 +32,98 @@ class Step(NamedTuple):
     loss: Tensor
 
 
-class GracefulStop(Callback):
-    """Stops a training where a signal asks for it, after this step and a checkpoint, or where the loss is not finite.
+class GracefulStop(EpochListener):
+    """Stops training after a signal, when the step is done and a checkpoint is saved, or when the loss is not finite.
 
-    A second Ctrl-C stops at once. All processes stop after the same step, whichever of them was told: each tells the
-    others after every step, and hears what they said after the next, so that none has to wait.
+    A second Ctrl-C stops at once. All processes stop after the same step, whichever of them got the signal: each sends
+    a number to the others after every step, and reads theirs one step later, so that none has to wait.
     """
 
     def __init__(self) -> None:
-        self._told = 0  # signal that this process was sent
-        self._signal = 0  # that all agree on
-        self._said = ""  # of this process's loss, to the others
-        self._asked: tuple[Any, Tensor] | None = None
-        self._steps: list[Step] = []  # whose losses were not looked at yet
+        self._received = 0  # the signal that this process got
+        self._signal = 0  # the signal that all processes know of
+        self._problem = ""  # with the loss of this process
+        self._exchange: tuple[Any, Tensor] | None = None  # the number that is being sent and received
+        self._unread: list[Step] = []  # steps whose losses were not read yet
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._speaks = trainer.is_global_zero
-        if threading.current_thread() is not threading.main_thread():
-            return  # Python tells no other thread
-        # not before: there is nothing to save yet, and the command ends at once
-        self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._prints = trainer.is_global_zero
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers in no other thread
+            # not earlier: there is nothing to save yet, and the command ends at once
+            self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == self._told == signal.SIGINT:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == self._received == signal.SIGINT:
             raise KeyboardInterrupt
-        self._told = number
-        if number == signal.SIGINT and self._speaks:
+        self._received = number
+        if number == signal.SIGINT and self._prints:
             print("\nCtrl-C: stopping after this step, saved (once more: now)", file=sys.stderr, flush=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         at_once = trainer.world_size == 1 and loss.device.type == "cpu"
         if at_once and math.isfinite(loss.item()):
             return
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._steps.append(Step(trainer.global_step + 1, trainer.fit_loop.batch_idx, rate, loss.detach()))
-        if at_once or (trainer.world_size == 1 and len(self._steps) == LOOK):
-            self._look(trainer)
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        self._unread.append(Step(trainer.global_step + 1, trainer.fit_loop.batch_idx, lr, loss.detach()))
+        if at_once or (trainer.world_size == 1 and len(self._unread) == READ_EVERY):
+            self._check(trainer)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.world_size == 1:
-            self._signal = self._told
-        else:
-            self._look(trainer)
-            self._said = self._diverged(trainer)
-            code = torch.tensor(DIVERGED if self._said else self._told, device=trainer.strategy.root_device)
-            self._asked = dist.all_reduce(code, dist.ReduceOp.MAX, async_op=True), code
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._check(trainer, read=False)
+        if trainer.world_size > 1:
+            self._problem = self._read_losses(trainer)
+            number = torch.tensor(DIVERGED if self._problem else self._received, device=trainer.strategy.root_device)
+            self._exchange = dist.all_reduce(number, dist.ReduceOp.MAX, async_op=True), number
 
     def after_batch(self, trainer: Trainer) -> None:
         if self._signal and may_stop(trainer):
-            keeper = BestAndLast.of(trainer)
-            if keeper:
+            if keeper := BestAndLast.of(trainer):
                 keeper.save(trainer)
             raise Stopped(128 + self._signal)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look(trainer)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look(trainer)
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        self._check(trainer)
         if self._signal:  # the epoch before has just been saved
             raise Stopped(128 + self._signal)
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._look(trainer)
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._check(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    on_save_checkpoint = on_train_epoch_end  # type: ignore[assignment]
+
+    def on_train_end(self, *_: Any) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.on_train_end(trainer, pl_module)
+    on_exception = on_train_end  # type: ignore[assignment]
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer, read: bool = True) -> None:
         """
+        Args:
+            read: Whether to read the losses of a single process, which waits for the accelerator.
+
         Raises:
             RunError: A loss was not finite.
         """
+        problem = ""
         if trainer.world_size == 1:
-            self._signal, diverged = self._told, self._diverged(trainer)
-        elif self._asked is None:
-            return
-        else:
-            (work, code), self._asked = self._asked, None
+            self._signal, problem = self._received, self._read_losses(trainer) if read else ""
+        elif self._exchange is not None:
+            (work, number), self._exchange = self._exchange, None
             work.wait()
-            self._signal, diverged = int(code), ""
+            self._signal = int(number)
             if self._signal == DIVERGED:
-                said: list[Any] = [None] * trainer.world_size
-                dist.all_gather_object(said, self._said)
-                diverged = next(filter(None, said))
-        if diverged:
-            raise RunError(diverged)
+                problems: list[Any] = [None] * trainer.world_size
+                dist.all_gather_object(problems, self._problem)
+                problem = next(filter(None, problems))
+        if problem:
+            raise RunError(problem)
 
-    def _diverged(self, trainer: Trainer) -> str:
-        """What there is to say of the first loss that is not finite; empty if all are."""
-        steps, self._steps = self._steps, []
+    def _read_losses(self, trainer: Trainer) -> str:
+        """What to say about the first loss that is not finite; empty if all are."""
+        steps, self._unread = self._unread, []
         finite = torch.stack([step.loss for step in steps]).isfinite().tolist() if steps else []
         if all(finite):
             return ""
@@ -143,8 +137,8 @@ class GracefulStop(Callback):
 
 def _samples(trainer: Trainer, batch_idx: int) -> str:
     """Which samples a batch of this epoch is made of, counted from 0 in the training set."""
-    loader = trainer.train_dataloader
-    if not isinstance(loader, Batches):
+    loader: Any = trainer.train_dataloader
+    if not hasattr(loader, "load_state_dict"):  # only a loader that can be resumed yields the same batches again
         return f"batch {batch_idx + 1} of the epoch"
-    indices = next(islice(iter(loader.batch_sampler or ()), batch_idx, None))
+    indices = next(islice(iter(loader.batch_sampler), batch_idx, None))
     return f"training samples {', '.join(map(str, indices))}"
