@@ -15,13 +15,13 @@ BUG = "this is a bug in Kindling or in your code; the traceback is in"
     ("place", "command", "kept"),
     [
         ("kindling.cli.entry.find.find", ("test", "--ckpt_path=best"), "elsewhere"),
-        ("kindling.cli.commands.layers.check", FIT, "elsewhere"),
+        ("kindling.cli.run.options.check", FIT, "elsewhere"),
         (
             "kindling.callbacks.report.metrics_writer.loss_of",
             FIT,
             "elsewhere",
         ),  # the run is removed, as nothing was trained
-        ("kindling.cli.commands.short", FIT, "run"),
+        ("kindling.training.fit.short", FIT, "run"),
         ("kindling.callbacks.report.score_files.short", ("test", "--ckpt_path=best"), "run"),
     ],
 )

@@ -117,7 +117,7 @@ def test_ctrl_c_before_training_is_one_line(kindling: Kindling, monkeypatch: pyt
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kindling.cli.commands.run", interrupt)
+    monkeypatch.setattr("kindling.cli.run.run", interrupt)
     kindling(*FIT, code=130)
     assert kindling.err == "\nkindling: interrupted\n"
 

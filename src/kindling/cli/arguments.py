@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from kindling import registry
+from kindling.cli.commands import COMMANDS, own_options
 from kindling.data import DATA
 from kindling.errors import UsageError
 from kindling.facts import SIZES
@@ -16,9 +17,6 @@ from kindling.models import MODELS
 from kindling.registry import Entry, nearest
 from kindling.runs.trust import PACKAGES, as_typed, classes, texts
 
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "export", "lr_find")
-RUNLESS = ("export", "lr_find")  # those of them that neither train, score nor predict
-COMMANDS = (*TRAINER_COMMANDS, "list")
 CLASS_OPTIONS = tuple(PACKAGES)
 # what a loss needs that no Kindling dataset has, so that --model.loss can't name it
 OTHER_LOSSES = {
@@ -26,16 +24,22 @@ OTHER_LOSSES = {
     **dict.fromkeys(("TripletMarginLoss", "TripletMarginWithDistanceLoss"), "triplets"),
     "CTCLoss": "sequences",
 }
-ONLY = {  # options that some commands alone have
-    **dict.fromkeys(("test_after_fit", "histograms"), ("fit",)),
-    "verbose": ("validate", "test"),
-    "weights_only": ("fit", "validate", "test", "predict"),
-    "return_predictions": ("predict",),
-    "format": ("export",),
-    **dict.fromkeys(("min_lr", "max_lr", "num_training"), ("lr_find",)),
-}
+ONLY: dict[str, list[str]] = {}  # options that some commands alone have
+for _command in COMMANDS:
+    for _option in own_options(_command):
+        ONLY.setdefault(_option, []).append(_command)
 TYPED = ("help", "config", "print_config")  # that a -c file can't hold
-OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, "checkpoint_every", "ckpt_path", *ONLY)
+OPTIONS = (
+    *TYPED,
+    "seed_everything",
+    "trainer",
+    *CLASS_OPTIONS,
+    "checkpoint_every",
+    "monitor",
+    "mode",
+    "ckpt_path",
+    *ONLY,
+)
 
 
 class Option(NamedTuple):
@@ -53,7 +57,7 @@ class Request:
     """One command with its options, all names known to exist.
 
     Args:
-        command: One of ``TRAINER_COMMANDS``.
+        command: One of ``COMMANDS``.
         options: As typed, in order.
         configs: The contents of the ``-c`` files, in order.
     """

@@ -1,14 +1,12 @@
-"""The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``commands``."""
+"""The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``run``."""
 
 import gc
 import os
 import sys
 from pathlib import Path
 
-from kindling import registry
-from kindling.cli import arguments, process, tracebacks
+from kindling.cli import arguments, commands, process, tracebacks
 from kindling.cli.arguments import Request
-from kindling.data import DATA
 from kindling.errors import KindlingError, RunError, Stopped, UsageError
 from kindling.models import MODELS
 from kindling.runs import find
@@ -100,21 +98,21 @@ def _run(args: list[str]) -> int:
         print(HELP.format(program=program), end="")
         return 0
     request = arguments.parse(args)
-    if request.command == "list" and request.wants_help:
-        return _run(["--help"])
-    if request.command == "list":
-        _list()
+    if not commands.takes_job(request.command):
+        if request.wants_help:
+            return _run(["--help"])
+        commands.function(request.command)()
         return 0
     arguments.check_environment(os.environ)
     checkpoint = None if request.wants_help else _checkpoint(request, program)
 
     gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second
     try:
-        from kindling.cli import commands  # imports torch and lightning, which takes seconds
+        from kindling.cli.run import run  # imports torch and lightning, which takes seconds
     finally:
         gc.enable()
 
-    return commands.run(request, checkpoint, program)
+    return run(request, checkpoint, program)
 
 
 def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
@@ -141,21 +139,6 @@ def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
                 raise
             return None  # there is nothing yet to go on with
     return find.find(str(wanted), logs, resume=resume, model=model, program=program)
-
-
-def _list() -> None:
-    print("Networks (--model)")
-    for name, entry in MODELS.items():
-        usual = f" Trains on {entry.default_data}." if entry.default_data else ""
-        print(f"  {name:18}{registry.summary(entry, name)}{usual}")
-    print("Datasets (--data)")
-    for name, entry in DATA.items():
-        print(f"  {name:18}{registry.summary(entry, name)}")
-    recipes = sorted(Path("configs").glob("*.yaml"))
-    if recipes:
-        print("Recipes (fit -c FILE)")
-    for file in recipes:
-        print(f"  {file}: {file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
 
 
 def _program() -> str:

@@ -1,10 +1,9 @@
 """Which options hold: our defaults, then those of the checkpoint's run, then the -c files, then what is typed."""
 
 import inspect
-import json
 from math import isfinite
 from types import NoneType
-from typing import Any, get_args
+from typing import get_args
 
 import yaml
 
@@ -17,6 +16,7 @@ from kindling.registry import import_class
 from kindling.runs import trust
 from kindling.runs.find import Checkpoint
 from kindling.runs.trust import Options, as_typed
+from kindling.training.resume import class_name, flat
 
 DEFAULT_EPOCHS = 10
 POSITIVE = {
@@ -127,12 +127,16 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
         elif issubclass(model_class, SupervisedModule):
             raise UsageError(f"there is no usual data for {model}: add --data NAME")
     epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS
+    monitor = request.value("monitor") or getattr(model_class, "monitor", None) or "val/loss"
+    own_mode = getattr(model_class, "mode", None) if not request.has("monitor", "mode") else None
+    mode = "max" if "max" in (request.value("mode"), own_mode) else "min"
     filled = {  # what is required, or of little use as torch has it
         ("loss", "KLDivLoss", "reduction"): "batchmean",  # the divergence; torch's mean is a fraction of it
         ("optimizer", "LBFGS", "line_search_fn"): "strong_wolfe",  # diverges without, on batches
         ("lr_scheduler", "CosineAnnealingLR", "T_max"): epochs,
         ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
-        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): getattr(model_class, "monitor", "val/loss"),
+        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): monitor,
+        ("lr_scheduler", "ReduceLROnPlateau", "mode"): mode,
     }
     for (kind, name, option), value in filled.items():
         if class_name({"class_path": chosen[kind]}) == name and not request.has(
@@ -145,7 +149,7 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
         validates = str(request.value("trainer.limit_val_batches")) not in ("0", "0.0")
         if chosen["lr_scheduler"] is None and validates:
             defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
-            plateau = {"monitor": model_class.monitor, **PLATEAU}
+            plateau = {"monitor": monitor, "mode": mode, **PLATEAU}
             defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
     if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
         defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
@@ -206,75 +210,3 @@ def _check_numbers(options: Options, positive: set[str]) -> None:
         # a network or data of the user's own may have a use for infinity
         if not (isfinite(value) or key.startswith(("model.", "data."))):
             raise UsageError(f"{typed}: should be a finite number")
-
-
-def check_resumable(restored: Options, options: Options, within_epoch: bool) -> None:
-    """
-    Raises:
-        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds, or the data from
-            that of an epoch under way, or the training is to be longer than the scheduler can be.
-    """
-    if within_epoch and restored.get("data") != options["data"]:
-        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
-    for key in ("optimizer", "lr_scheduler"):
-        then, now = restored.get(key) or {}, options[key] or {}
-        if key in restored and (
-            then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now)
-        ):
-            raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
-    then, now = ((o.get("optimizer") or {}) for o in (restored, options))
-    # what these options sum up since the first step is not in the checkpoint (SGD's momentum begins at any time)
-    summed = ("amsgrad", "centered", *(["momentum"] if now and class_name(now) == "RMSprop" else []))
-    for option in summed if then else ():
-        if now["init_args"].get(option) and not then["init_args"].get(option):
-            value = json.dumps(now["init_args"][option])
-            raise UsageError(f"--optimizer.{option} {value}: the checkpoint lacks what it sums up: train anew with it")
-    scheduler = class_name(restored["lr_scheduler"]) if restored.get("lr_scheduler") else ""
-    if scheduler in ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR"):
-        for limit in ("max_epochs", "max_steps"):
-            if restored["trainer"][limit] != options["trainer"][limit]:
-                raise UsageError(
-                    f"--trainer.{limit}: {scheduler} spans its run from end to end: start a new, longer one"
-                )
-
-
-def check_averaging(content: Options, options: Options) -> None:
-    """
-    Args:
-        content: Of the checkpoint to train on from.
-
-    Raises:
-        UsageError: It is from within a StochasticWeightAveraging, whose schedule Lightning does not restore.
-    """
-    averages = "StochasticWeightAveraging" in str(options["trainer"]["callbacks"])
-    if averages and content.get("callbacks", {}).get("StochasticWeightAveraging", {}).get("scheduler_state"):
-        raise UsageError(
-            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't go on "
-            "with it: train anew, or add --trainer.callbacks null"
-        )
-
-
-def differences(restored: Options, options: Options) -> list[str]:
-    """A line for each option that isn't what the checkpoint's run had."""
-    then, now = flat(restored), flat({key: options[key] for key in restored})
-    return [
-        f"--{as_typed(key)} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
-        for key in [*now, *(k for k in then if k not in now)]
-        if then.get(key) != now.get(key)
-    ]
-
-
-def flat(options: Any, prefix: str = "") -> Options:
-    """Options with dotted keys; a class is its name, and its options follow its key directly. ``null`` is a string."""
-    if not isinstance(options, dict):
-        return {prefix: options if isinstance(options, int | float | str) else json.dumps(options)}
-    if "class_path" in options:
-        return {prefix: class_name(options)} | flat(options.get("init_args", {}), prefix)
-    found: Options = {}
-    for key, value in options.items():
-        found |= flat(value, f"{prefix}.{key}".lstrip("."))
-    return found
-
-
-def class_name(spec: Options) -> str:
-    return str(spec["class_path"]).rpartition(".")[2]

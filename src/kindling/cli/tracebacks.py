@@ -68,7 +68,7 @@ def _keep(error: Exception) -> Path:
     """Write the traceback into the run's folder, or where that can't be, into the temporary one."""
     text = "".join(traceback.format_exception(error))
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        run = getattr(frame.f_locals.get("self"), "run", None)
+        run = getattr(frame.f_locals.get("job"), "run", None)
         if isinstance(run, Run) and run.folder.is_dir():
             with suppress(OSError):
                 file = run.folder / "traceback.txt"

@@ -23,16 +23,20 @@ class BestAndLast(Checkpoint):
 
     Args:
         folder: The run's folder.
-        monitor: Name of the score, lower being better.
+        monitor: Name of the score.
         config: Options of the run, as plain data; stored in each checkpoint, which so stands for the whole run.
         every: Steps from one checkpoint within an epoch to the next; None for none.
+        mode: ``min`` where low scores are good, ``max`` where high ones are.
     """
 
-    def __init__(self, folder: Path, monitor: str, config: dict[str, Any], every: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, monitor: str, config: dict[str, Any], every: int | None = None, mode: str = "min"
+    ) -> None:
         self.folder = folder / "checkpoints"
         self.monitor = monitor
         self.config = config
         self.every = every
+        self.sign = -1 if mode == "max" else 1
         self.best: Row | None = None  # the row of the best epoch
         self.saved = 0  # steps that the last checkpoint has seen
 
@@ -60,7 +64,7 @@ class BestAndLast(Checkpoint):
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         score = row.get(self.monitor, math.nan)  # nan: not validated in this epoch, or diverged
-        improved = score < (self.best[self.monitor] if self.best else math.inf)
+        improved = self.sign * score < (self.sign * self.best[self.monitor] if self.best else math.inf)
         if improved:
             self.best = row
         self.save(trainer, improved)
