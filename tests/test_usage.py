@@ -27,7 +27,7 @@ LIGHT = [
     ((*FIT, "--data.batch_sise", "3"), "no option --data.batch_sise, did you mean batch_size?"),
     (("fit", "--data.root", "x", "--model", "SimpleNet"), "no option --data.root: there are train_size, "),
     ((*FIT, "--ckpt", "best"), "no option --ckpt, did you mean ckpt_path?"),
-    (("fit", "--modl", "SimpleNet"), "no option --modl, did you mean model?"),
+    (("fit", "--modl", "SimpleNet"), "no option --modl, did you mean model or mode?"),
     ((*FIT, "-c", "nowhere.yaml"), "-c nowhere.yaml: No such file or directory"),
     (("test",), "test needs a trained network: add --ckpt_path best (or last, a run, a file)"),
     (("test", "--ckpt_path", "best"), "no training run with a best.ckpt under lightning_logs: train one first"),
@@ -45,7 +45,10 @@ HEAVY = [
     ((*FIT, "--optimizer.lr=-1"), "--optimizer.lr -1.0: should be above 0"),
     ((*FIT, "--optimizer=SGD", "--optimizer.momentum=-1"), "--optimizer SGD: Invalid momentum value: -1"),
     ((*FIT, "--test_after_fit", "maybe"), "--test_after_fit maybe: should be bool"),
-    ((*FIT, "--trainer.accelerator", "abacus"), "--trainer: You selected an invalid accelerator name"),
+    (
+        (*FIT, "--trainer.accelerator", "abacus"),
+        "--trainer.accelerator abacus: You selected an invalid accelerator name",
+    ),
     (("fit", "--model", "my.Model"), "--model my.Model: No module named 'my'"),
     (("fit", "--model", "kindling.models.Nets"), "--model kindling.models.Nets: module 'kindling.models' has no"),
     (("fit", "--model", "Net", "--data", "SyntheticTabular"), "Net does not fit SyntheticTabular, which has no "),
@@ -66,7 +69,7 @@ def test_files_that_are_no_options(kindling: Kindling) -> None:
     for content, message in (
         ("a: [", "wrong.yaml is no YAML, line 1: "),
         ("just words", "wrong.yaml holds no options"),
-        ("modl: SimpleNet", "no option --modl, did you mean model?"),
+        ("modl: SimpleNet", "no option --modl, did you mean model or mode?"),
     ):
         Path("wrong.yaml").write_text(content)
         assert message in kindling.fails(*FIT, "-c", "wrong.yaml")

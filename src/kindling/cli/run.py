@@ -57,11 +57,19 @@ def run(request: Request, checkpoint: Checkpoint | None, program: str) -> int:
     except MisconfigurationException as error:  # Lightning's word for options that don't go together
         raise UsageError(str(error)) from error
     except (AttributeError, LookupError, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
-        if checkpoint and _from_its_state(error):
+        frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+        files = [Path(code.co_filename).as_posix() for code in frames]
+        # while Lightning hands out what a checkpoint holds
+        restoring = any(
+            f.endswith("checkpoint_connector.py") and "restore" in c.co_name for f, c in zip(files, frames, strict=True)
+        )
+        if checkpoint and (restoring or mid_epoch.__file__ in files or _by_optimizer(files)):
             raise CheckpointError(
                 f"{checkpoint.file} holds a state that does not fit ({error}): take another"
             ) from error
-        if tracebacks.of_user(error) or not _by_lightning(error):
+        if _by_optimizer(files):
+            raise UsageError(f"--optimizer: {error}") from error
+        if tracebacks.of_user(error) or not _by_lightning(error, files):
             raise
         raise UsageError(explain(str(error))) from error
     if dist.is_available() and dist.is_initialized():
@@ -102,20 +110,14 @@ def _of_class(error: ValueError, kept: options.Options) -> BaseException:
     return UsageError(" ".join([*of, explain(str(inner))]))
 
 
-def _from_its_state(error: Exception) -> bool:
-    """Whether it came up while Lightning handed out what a checkpoint holds, or where an optimizer then used it."""
-    frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    for code in frames:
-        lightnings = code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name
-        if lightnings or code.co_filename == mid_epoch.__file__:
-            return True
-    innermost = list(takewhile(lambda code: "lightning" not in code.co_filename, reversed(frames)))  # not in a closure
-    return any("/torch/optim/" in Path(code.co_filename).as_posix() for code in innermost)
+def _by_optimizer(files: list[str]) -> bool:
+    """Whether torch's optimizer raised it, not the network that an LBFGS calls."""
+    innermost = takewhile(lambda file: "lightning" not in file, reversed(files))
+    return any("/torch/optim/" in file for file in innermost)
 
 
-def _by_lightning(error: Exception) -> bool:
-    """Whether it is Lightning's, or a package's that it looked for: then its words are about options."""
-    files = [Path(frame.f_code.co_filename).as_posix() for frame, _ in walk_tb(error.__traceback__)]
+def _by_lightning(error: Exception, files: list[str]) -> bool:
+    """Whether it is Lightning's, or of a package that it looked for: then its words are about options."""
     files = [file for file in files if not file.endswith("torch/nn/modules/module.py")]  # where an attribute is missing
     return isinstance(error, ModuleNotFoundError) or "/lightning/pytorch/" in files[-1]
 

@@ -36,8 +36,8 @@ def evaluate(job: Job) -> dict[str, float]:
     checkpoint = _announce(job)
     trainer = make_trainer(job, checkpoint.run, [ScoreFile(checkpoint.run.folder), TestReport(checkpoint.run.folder)])
     score = trainer.test if job.command == "test" else trainer.validate
-    found = score(job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, verbose=False)
-    return dict(found[0])
+    score(job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def predict(job: Job) -> None:
@@ -123,7 +123,8 @@ def _announce(job: Job) -> Checkpoint:
     """
     if job.checkpoint is None:
         raise RuntimeError(f"{job.command} needs a checkpoint")
-    check_writable(job.checkpoint.run.folder)
+    job.run = job.checkpoint.run
+    check_writable(job.run.folder)
     epoch = f", epoch {job.content['epoch']}" if "epoch" in job.content else ""
     say(f"{VERBS[job.command]} {job.checkpoint.file} ({type(job.model).__name__}{epoch})")
     return job.checkpoint

@@ -125,7 +125,7 @@ def make_job(
     if optimizer is None and lr_scheduler is None:
         optimizer, lr_scheduler = parts.usual_optimizer(network, monitor)
         usual = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
-        options = options | {key: parts.describe(value) for key, value in usual.items()}
+        options = options | {key: parts.describe(key, value) for key, value in usual.items()}
     parts.bind_optimizer(network, optimizer, lr_scheduler)
     if start.checkpoint:
         checkpoint, content = start.checkpoint, start.content

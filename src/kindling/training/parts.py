@@ -215,18 +215,19 @@ def _given(factory: Any) -> dict[str, Any]:
     return {name: value for name, value in getattr(factory, "keywords", {}).items() if value is not None}
 
 
-def describe(made: Any) -> Options | None:
+def describe(kind: str, made: Any) -> Options | None:
     """A class with its arguments as plain options, as they stand in ``config.yaml``; None for what has no such form.
 
     Args:
+        kind: ``model``, ``data``, ``loss``, ``optimizer`` or ``lr_scheduler``.
         made: A class, a ``functools.partial`` of one, or an object that keeps its arguments, as its ``hparams`` or as
             attributes of the same names. Datasets, and a datamodule that was given some, have no such form.
     """
     if made is None or isinstance(made, tuple | list):
         return None
     factory = isinstance(made, partial) or inspect.isclass(made)
-    kind = _class_of(made) if factory else type(made)
-    parameters = inspect.signature(kind).parameters
+    made_from = _class_of(made) if factory else type(made)
+    parameters = inspect.signature(made_from).parameters
     if factory:
         usual = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
         arguments = usual | getattr(made, "keywords", {})
@@ -235,8 +236,12 @@ def describe(made: Any) -> Options | None:
         arguments = {n: getattr(made, n) for n in parameters if hasattr(made, n)} if kept is None else dict(kept)
     if isinstance(made, LightningDataModule) and any(isinstance(value, Dataset) for value in arguments.values()):
         return None
-    arguments = {name: plain(value) for name, value in arguments.items() if name not in NOT_OPTIONS}
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+    known = trust.classes(kind).get(made_from.__name__)
+    ours = known is not None and import_class(known, f"--{kind}") is made_from
+    return {
+        "class_path": known if ours else f"{made_from.__module__}.{made_from.__qualname__}",
+        "init_args": {name: plain(value) for name, value in arguments.items() if name not in NOT_OPTIONS},
+    }
 
 
 def plain(value: Any) -> Any:

@@ -128,7 +128,7 @@ def fit(
     options = {
         "seed_everything": False if seed is None else seed,
         "trainer": parts.plain(settings),
-        **{key: parts.describe(value) for key, value in given.items()},
+        **{key: parts.describe(key, value) for key, value in given.items()},
         **{key: value for key, value in own.items() if key != "seed"},
     }
     with session(seed):
