@@ -35,6 +35,7 @@ def test_what_nobody_foresaw(
     assert kindling.err.count("\n") == 1
     words, _, file = kindling.err.strip().partition(f": {BUG} ")
     assert words == "kindling: error: TypeError: 'NoneType' object is not callable"
+    file = file.partition(";")[0]  # how to go on with a training that ended comes behind it
     trained = run.parent / ("version_1" if command == FIT else "version_0")
     assert Path(file).parent == (trained if kept == "run" else Path.cwd() / "elsewhere")
     assert "Traceback (most recent call last)" in Path(file).read_text(encoding="utf-8")

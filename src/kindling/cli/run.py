@@ -59,14 +59,10 @@ def run(request: Request, checkpoint: Checkpoint | None, program: str) -> int:
     except (AttributeError, LookupError, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
         frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
         files = [Path(code.co_filename).as_posix() for code in frames]
-        # while Lightning hands out what a checkpoint holds
-        restoring = any(
-            f.endswith("checkpoint_connector.py") and "restore" in c.co_name for f, c in zip(files, frames, strict=True)
-        )
+        restoring = any(code.co_name.startswith("restore") for code in frames)  # as Lightning names what hands it out
         if checkpoint and (restoring or mid_epoch.__file__ in files or _by_optimizer(files)):
-            raise CheckpointError(
-                f"{checkpoint.file} holds a state that does not fit ({error}): take another"
-            ) from error
+            what = f"{checkpoint.file} holds a state that does not fit ({error}): take another"
+            raise CheckpointError(what) from error
         if _by_optimizer(files):
             raise UsageError(f"--optimizer: {error}") from error
         if tracebacks.of_user(error) or not _by_lightning(error, files):
