@@ -223,9 +223,9 @@ def describe(kind: str, made: Any) -> Options | None:
         made: A class, a ``functools.partial`` of one, or an object that keeps its arguments, as its ``hparams`` or as
             attributes of the same names. Datasets, and a datamodule that was given some, have no such form.
     """
-    if made is None or isinstance(made, tuple | list):
-        return None
     factory = isinstance(made, partial) or inspect.isclass(made)
+    if not (factory or isinstance(made, nn.Module | LightningDataModule)):
+        return None
     made_from = _class_of(made) if factory else type(made)
     parameters = inspect.signature(made_from).parameters
     if factory:

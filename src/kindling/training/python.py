@@ -174,13 +174,13 @@ def load(
         raise UsageError(
             f"the data of {run} was given in Python: give it here too, kindling.load({str(run)!r}, data=...)"
         )
-    known = {f"{one.__module__}.{one.__qualname__}": one for one in classes}
+    known = {f"{one.__module__}.{one.__qualname__}" for one in classes}
     wanted = {key: config[key] for key in ("model", "data", "loss") if config.get(key)}
-    trust.check_taken(wanted, known.keys(), file, "give its class to kindling.load(..., classes=[...])")
+    trust.check_taken(wanted, known, file, "give its class to kindling.load(..., classes=[...])")
     made: dict[str, Any] = {}
     for key in ("model", "data") if data is None else ("model",):
         path = wanted[key]["class_path"]
-        made[key] = partial(known.get(path) or import_class(path, key), **wanted[key].get("init_args", {}))
+        made[key] = partial(import_class(path, key), **wanted[key].get("init_args", {}))
     try:
         loss = losses.make_loss(config.get("loss"))
         return _with_weights(make_job("predict", config, **{"data": data, **made}, loss=loss, start=start))
