@@ -7,10 +7,6 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from kindling.cli.tracebacks import SHARED
-from kindling.data import DATA
-from kindling.models import MODELS
-
 SRC = ROOT / "src/kindling"
 
 
@@ -45,12 +41,6 @@ def test_networks_know_no_dataset_and_datasets_no_network() -> None:
     for folder, other in (("data", "models"), ("models", "data")):
         for file in (SRC / folder).rglob("*.py"):
             assert other not in rooms(file), file
-
-
-def test_what_is_neither_a_network_nor_a_dataset_is_known_to_the_last_resort() -> None:
-    modules = {entry.module.rpartition(".")[2] for entry in (*MODELS.values(), *DATA.values())}
-    files = {file.stem for folder in ("models", "data") for file in (SRC / folder).glob("*.py")}
-    assert files - modules == SHARED
 
 
 def test_pictures_know_no_trainer_and_nothing_else_draws() -> None:

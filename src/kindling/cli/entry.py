@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from kindling.cli import arguments, commands, process, tracebacks
+from kindling.cli import arguments, commands, process
 from kindling.cli.arguments import Request
-from kindling.errors import KindlingError, RunError, Stopped, UsageError
+from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
 from kindling.runs import find
 from kindling.runs.folder import LOGS
@@ -47,47 +47,12 @@ def main(args: list[str] | None = None) -> int:
         args: The command and its options; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error;
-        130 after Ctrl-C, 143 and 138 after SIGTERM and SIGUSR1, and 141 where nobody reads on, as in
-        ``list | head -1``; 1 for what nobody foresaw.
+        The exit code, as ``process.exit_code`` says.
     """
     args = sys.argv[1:] if args is None else args
-    with process.streams() as out:
-        code = _answered(args)
-        if out.error is None:
-            return code
-        lost = f"standard output can't be written ({out.error.strerror})"
-        if code == 0 and (args[:1] == ["list"] or any(a in ("-h", "--help", "--print_config") for a in args)):
-            print(f"kindling: error: {lost}: make room", file=sys.stderr)
-            return 2
-        print(f"kindling: {lost}, so lines are missing there", file=sys.stderr)
-        return code
-
-
-def _answered(args: list[str]) -> int:
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other people's bars; ours stays away by itself
-    try:
-        with process.signals():
-            try:
-                return _run(args)
-            finally:
-                sys.stdout.flush()  # not left to the interpreter's end, which would complain of a reader that is gone
-    except KindlingError as error:
-        if not process.repeats():
-            print(f"kindling: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except Stopped as stop:
-        if stop.line:
-            print(f"kindling: {stop.line}", file=sys.stderr)
-        return stop.code
-    except KeyboardInterrupt:
-        print("\nkindling: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 141
-    except Exception as error:
-        return tracebacks.answer(error)
+    return process.exit_code(lambda: _run(args))
 
 
 def _run(args: list[str]) -> int:

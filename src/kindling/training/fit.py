@@ -26,8 +26,8 @@ from kindling.callbacks.resume.optimizer_options import OptimizerOptions
 from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import DAY, atomic_write, remove_leftovers
+from kindling.runs.class_names import as_typed
 from kindling.runs.folder import LOGS, Run, claim
-from kindling.runs.trust import as_typed
 from kindling.training.job import Job
 from kindling.training.resume import flat
 from kindling.training.session import is_first_process, say

@@ -127,7 +127,7 @@ def _make_from_class(
                 raise DataError(f"{kind.__name__} does not fit {what}, which has no {size}: see the list command")
     try:
         made: LightningModule = given(**sizes)
-    except (TypeError, ValueError, RuntimeError, UserWarning) as error:
+    except (TypeError, ValueError, RuntimeError, OSError, UserWarning) as error:
         typed = [f"--model.{n} {v}" for n, v in options.items() if n not in parameters or v != parameters[n].default]
         if not typed or not issubclass(kind, SupervisedModule):
             raise  # a bug of the network's

@@ -6,8 +6,9 @@ from typing import Any
 
 from kindling.errors import RunError, UsageError
 from kindling.runs import checkpoints, find
+from kindling.runs.class_names import as_typed
 from kindling.runs.find import Checkpoint
-from kindling.runs.trust import Options, as_typed
+from kindling.runs.trust import Options
 
 WHOLE_RUN = ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR")  # schedulers that span a run from end to end
 
