@@ -79,7 +79,7 @@ NAMES = [
     fit(
         "a class that is no optimizer", "--optimizer kindling.models.SimpleNet", "should be a class made from Optimizer"
     ),
-    fit("an optimizer for other networks", "--optimizer SparseAdam", "needs sparse gradients"),
+    fit("an optimizer for other networks", "--optimizer SparseAdam", "does not support dense gradients"),
     fit("likewise", "--optimizer Muon", "Muon only supports 2D parameters"),
     fit("a scheduler that doesn't exist", "--lr_scheduler StepLr", "did you mean StepLR?"),
     fit("a scheduler without what it needs", "--lr_scheduler StepLR", "needs --lr_scheduler.step_size"),
