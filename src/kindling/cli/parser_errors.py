@@ -10,8 +10,6 @@ from kindling.registry import import_class, nearest
 from kindling.runs.class_names import as_typed
 
 REMEDIES = {  # for messages of Lightning that have none
-    "No supported gpu backend found": "Leave out --trainer.accelerator to use what there is",
-    "`Trainer(devices=": "Give a number above 0, or auto",
     "When using the learning rate finder": "Or let the command lr_find suggest one, and type it as --optimizer.lr",
     "has no attribute 'backbone'": "- the part that BackboneFinetuning trains later than the rest: drop that callback",
 }
