@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from kindling.cli import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["kindling.cli.commands"])
+CONTEXT.set_forkserver_preload(["kindling.cli.run"])
 
 
 def start(

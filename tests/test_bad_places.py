@@ -120,7 +120,7 @@ def test_a_run_folder_deleted_while_it_is_trained_in(kindling: Kindling, monkeyp
     monkeypatch.setattr(SimpleNet, "training_step", deleting)
     kindling(*FIT, code=2)
     assert f"{RUN}/" in kindling.err
-    assert "is gone: was its folder moved or deleted while it was in use?" in kindling.err
+    assert "is not there: check its name, and whether it was moved or deleted" in kindling.err
     assert kindling.err.count("\n") == 1
     assert not RUN.exists()
 

@@ -135,7 +135,7 @@ def test_weights_alone_are_tested_but_not_trained_on(kindling: Kindling, run: Pa
         kindling(command, "--ckpt_path=weights.ckpt", "--model=SimpleNet")
     assert "test/acc" in Path("weights/test.json").read_text()
     error = kindling.fails("fit", "--ckpt_path=weights.ckpt", "--model=SimpleNet")
-    assert f"weights.ckpt has no {', '.join(LACKING)}, so training can't go on from it" in error
+    assert f"weights.ckpt has no {', '.join(LACKING)}, so training can't resume from it" in error
 
 
 @pytest.mark.slow

@@ -494,7 +494,7 @@ def test_the_checkpoint_before_stands_in_for_a_damaged_one(
     assert "last.ckpt" in kindling.fails("test", "--ckpt_path=last")  # other weights than asked for are not tested
     next_second()
     out = kindling("fit", "--ckpt_path=last")
-    assert f"Training on from {RUN}/checkpoints/previous.ckpt (SimpleNet, epoch 2)" in out
+    assert f"Resuming from {RUN}/checkpoints/previous.ckpt (SimpleNet, epoch 2)" in out
     assert (damage == "gone") != (f"{last} can't be read: set aside as damaged.ckpt, going on from the one" in out)
     (RUN / "checkpoints/damaged.ckpt").unlink(missing_ok=True)
     kindling(*fit)

@@ -88,8 +88,8 @@ def test_on_a_number(kindling: Kindling, loss: str) -> None:
     [
         ("HuberLoss", "HuberLoss is not for label, which is one of two classes: choose one of CrossEntropyLoss, "),
         ("HubrLoss", "--model.loss HubrLoss: there is no loss 'HubrLoss' in torch.nn, did you mean HuberLoss"),
-        ("CTCLoss", "CTCLoss needs sequences of samples, so it takes a module of its own: TripletNet"),
-        ("TripletMarginLoss", "TripletMarginLoss needs triplets"),
+        ("CTCLoss", "CTCLoss takes more than options can describe: write a network that makes its own, as TripletNet"),
+        ("TripletMarginLoss", "TripletMarginLoss takes more than options can describe"),
     ],
 )
 def test_what_a_loss_is_not_for(kindling: Kindling, loss: str, message: str) -> None:
@@ -105,7 +105,7 @@ def test_what_a_loss_is_not_for(kindling: Kindling, loss: str, message: str) -> 
         ),
         (("--model.loss.weight=abc",), "--model.loss.weight abc: should be a list of numbers"),
         (("--model.loss.label_smoothing=x",), "--model.loss.label_smoothing x: should be float"),
-        (("--model.loss.wait=1",), "no option --model.loss.wait, did you mean weight?"),
+        (("--model.loss.wait=1",), "no option --model.loss.wait, did you mean --model.loss.weight?"),
         (("--model.loss.reduction=none",), "--model.loss.reduction none: a loss to train by is one number"),
     ],
 )

@@ -35,7 +35,7 @@ def test_the_catalogue_is_torchs() -> None:
 def test_optimizers_that_not_every_network_is_for(kindling: Kindling) -> None:
     fit = ("fit", "--model=SimpleNet", "--trainer.max_epochs=1")
     line = kindling.fails(*fit, "--optimizer=SparseAdam")
-    assert "SparseAdam needs sparse gradients, as embeddings with sparse=True give them, and SimpleNet has none" in line
+    assert "--optimizer: SparseAdam does not support dense gradients, please consider Adam instead" in line
     assert "--optimizer Muon: Muon only supports 2D parameters" in kindling.fails(*fit, "--optimizer=Muon")
 
 

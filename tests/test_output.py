@@ -35,16 +35,15 @@ def test_closed_output(kindling: Kindling) -> None:
 
 
 def test_full_output(kindling: Kindling) -> None:
-    for args, code, error in ((FIT, 0, ""), (("list",), 2, "error: "), (("fit", "--help"), 2, "error: ")):
+    says = "standard output can't be written (No space left on device): make room"
+    for args in (("list",), FIT):
         with Path("/dev/full").open("w") as full, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdout", full)
-            kindling(*args, code=code)
-        assert kindling.err.startswith(f"kindling: {error}standard output can't be written (No space left on device)")
+            kindling(*args, code=2)
+        assert kindling.err.startswith("kindling: error: ")
+        assert says.removeprefix("standard " if args == FIT else "") in kindling.err
         assert kindling.err.count("\n") == 1
-    assert (RUN / "curves.png").is_file()
-    with Path("/dev/full").open("w", buffering=1) as full, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stderr", full)
-        kindling("fit", code=2)
+    assert (RUN / "checkpoints/last.ckpt").is_file() == ("goes on after step" in kindling.err)
 
 
 def test_output_without_the_letters(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, cities: None) -> None:
@@ -56,19 +55,13 @@ def test_output_without_the_letters(kindling: Kindling, monkeypatch: pytest.Monk
     assert {row["prediction"] for row in rows(RUN / "predictions.csv")} <= {"好", "坏"}
 
 
-def test_names_that_are_not_utf8(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, cities: None) -> None:
-    for option in ("--data.path", "--trainer.default_root_dir", "--ckpt_path"):
-        said = kindling.fails(*FIT, f"{option}=t\udcff")
-        assert f"{option}=t\\udcff is not UTF-8, as options have to be: rename the file" in said
+def test_a_folder_whose_name_is_not_utf8(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, cities: None) -> None:
     folder = Path("r\udcff")
     folder.mkdir()
     Path("城市.csv").rename(folder / "城市.csv")
     monkeypatch.chdir(folder)
     kindling(*FIT, *CHINESE, "--test_after_fit=true")
     kindling("predict", "--ckpt_path=best")
-    Path("root.yaml").write_text('trainer: {default_root_dir: "\\uDCFF"}')
-    kindling(*FIT, "-c", "root.yaml", code=2)
-    assert kindling.err.count("\n") == 1
 
 
 def test_two_commands_write_one_file(kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_an_interrupted_run_goes_on_in_its_own_folder(
     assert [row["epoch"] for row in rows(broken / "metrics.csv")] == ["1", "2"]
 
     out = kindling("fit", "--ckpt_path", "last")
-    assert f"Training on from {broken}/checkpoints/last.ckpt (SimpleNet, epoch 2)" in out
+    assert f"Resuming from {broken}/checkpoints/last.ckpt (SimpleNet, epoch 2)" in out
     assert not broken.with_name("version_2").exists()
     for name in ("best", "last"):
         assert equal(weights(unbroken / f"checkpoints/{name}.ckpt"), weights(broken / f"checkpoints/{name}.ckpt"))
@@ -89,7 +89,7 @@ def test_last_is_the_newest_run_that_has_epochs_to_go(
     stop_at(30)
     kindling("fit", "--model", "SimpleNet", "--trainer.max_epochs", "3", code=130)
     fit()
-    assert f"Training on from {RUN}/checkpoints/last.ckpt" in kindling("fit", "--ckpt_path", "last")
+    assert f"Resuming from {RUN}/checkpoints/last.ckpt" in kindling("fit", "--ckpt_path", "last")
     assert len(rows(RUN / "metrics.csv")) == 3
 
 

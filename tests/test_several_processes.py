@@ -286,7 +286,7 @@ def test_torchrun_on_two_nodes_restarts_a_killed_worker(unbroken: Path) -> None:
         codes = [node.wait(200) for node in nodes]
     said = Path("nodes.txt").read_text()
     assert codes == [0, 0], said
-    assert f"Training on from {RUN}/checkpoints/last.ckpt" in said
+    assert f"Resuming from {RUN}/checkpoints/last.ckpt" in said
     assert_same(RUN, unbroken)
 
 
@@ -317,6 +317,6 @@ def test_slurm_requeues_and_the_job_goes_on(kindling: Kindling) -> None:
     assert Path("requeued.txt").read_text() == "requeue 7\n"
     assert len(rows(run / "metrics.csv")) < 100
     again = subprocess.run(submit, env=os.environ | job | {"PATH": path}, capture_output=True, text=True, check=True)
-    assert f"Training on from {run}/checkpoints/last.ckpt" in again.stdout
+    assert f"Resuming from {run}/checkpoints/last.ckpt" in again.stdout
     kindling("fit", *options)
     assert_same(run, RUN)

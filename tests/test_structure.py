@@ -8,8 +8,6 @@ from pathlib import Path
 import tiny
 from conftest import ROOT
 
-from kindling.cli.tracebacks import SHARED
-
 SRC = ROOT / "src/kindling"
 
 
@@ -51,12 +49,6 @@ def test_networks_know_no_dataset_and_datasets_no_network() -> None:
     for folder, other in (("data", "models"), ("models", "data")):
         for file in (SRC / folder).rglob("*.py"):
             assert other not in rooms(file), file
-
-
-def test_what_is_neither_a_network_nor_a_dataset_is_known_to_the_last_resort() -> None:
-    modules = {entry.module.rpartition(".")[2] for entries in tiny.SHIPPED for entry in entries.values()}
-    files = {file.stem for folder in ("models", "data") for file in (SRC / folder).glob("*.py")}
-    assert files - modules >= SHARED
 
 
 def test_pictures_know_no_trainer() -> None:

@@ -1,7 +1,6 @@
 """A checkpoint may be a stranger's: what it names is imported, called or written only if it is known, or typed."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +214,7 @@ def test_a_class_is_the_same_however_it_is_spelled(kindling: Kindling, then: str
     ]
     Path("now.yaml").write_text(f"model: {now}\ndata: kindling.data.SyntheticTabular\n{others}\n")
     out = kindling("fit", "-c", "now.yaml", "--ckpt_path=auto", "--trainer.max_epochs=2")
-    assert out.startswith("--trainer.max_epochs 2 (in the checkpoint's run: 1)\nTraining on from")
+    assert out.startswith("--trainer.max_epochs 2 (in the checkpoint's run: 1)\nResuming from")
     assert [row["step"] for row in rows(RUN / "metrics.csv")] == ["2", "4"]  # with the 64 samples of the checkpoint
     kindling("fit", "--model", now, "--ckpt_path=last", "--trainer.max_epochs=3")
     assert rows(RUN / "metrics.csv")[-1]["step"] == "6"
@@ -248,15 +247,15 @@ def test_the_same_command_goes_on_after_a_requeue(kindling: Kindling) -> None:
 
 def test_what_is_tested_is_what_was_announced(kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training under way may put another checkpoint in the place of the one that was read."""
-    from kindling.cli.commands import KindlingCLI
+    from kindling.cli.run import make_job
+    from kindling.training.job import Job
 
-    instantiate: Callable[..., None] = KindlingCLI.instantiate_classes
-
-    def replaced(self: KindlingCLI) -> None:
-        instantiate(self)
+    def replaced(*args: Any, **options: Any) -> Job:
+        job = make_job(*args, **options)
         shutil.copy(run / "checkpoints/last.ckpt", BEST)
+        return job
 
-    monkeypatch.setattr(KindlingCLI, "instantiate_classes", replaced)
+    monkeypatch.setattr("kindling.cli.run.make_job", replaced)
     before = kindling("validate", "--ckpt_path=best")
     assert "epoch 8" in before
     assert "val/loss 0.0226" in before

@@ -1,17 +1,21 @@
 """Kindling: a PyTorch Lightning project to start from and keep.
 
-``kindling.load`` reads a finished run back; everything else is reached from the command line, or imported from
-``kindling.models`` and ``kindling.data``.
+    run = kindling.fit(kindling.models.SimpleNet, kindling.data.SyntheticTabular, max_epochs=5)
+    run.test()
+    model, data = kindling.load("lightning_logs/version_0")
+
+``kindling.models`` and ``kindling.data`` hold what there is to train; the command line does the same as ``fit``.
 """
 
+from importlib import import_module
 from typing import Any
 
-__all__ = ["load"]
+__all__ = ["data", "fit", "load", "models"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":  # on first use: it needs torch, and naming the package should not
-        from kindling.training.load import load
-
-        return load
+    if name in ("fit", "load"):  # on first use: they need torch, and naming the package should not
+        return getattr(import_module("kindling.training.python"), name)
+    if name in ("data", "models"):
+        return import_module(f"kindling.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

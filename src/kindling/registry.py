@@ -18,7 +18,7 @@ from kindling.facts import SIZES
 
 
 class Entry(NamedTuple):
-    """Where a class lives, and for a network the name of the data that it trains on unless told otherwise."""
+    """Where a class lives, and for a network the name of the data that it trains on by default."""
 
     module: str
     default_data: str | None = None
@@ -76,11 +76,18 @@ def losses() -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`` did you mean X?``, or an empty string where nothing known looks like ``name``."""
+def nearest(name: str, known: Iterable[str], before: str = "") -> str:
+    """A hint such as ``, did you mean --model?``; an empty string where nothing known looks like ``name``.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        before: What is typed before a name, such as ``--``.
+    """
     by_folded = {k.casefold(): k for k in known}
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=2, cutoff=0.6)
-    return f", did you mean {' or '.join(by_folded[c] for c in close)}?" if close else ""
+    swapped = [k for k in by_folded if sorted(k) == sorted(name.casefold())]  # the same letters in another order
+    close = swapped or difflib.get_close_matches(name.casefold(), by_folded, n=2, cutoff=0.6)
+    return f", did you mean {' or '.join(before + by_folded[c] for c in close)}?" if close else ""
 
 
 def _file(module: str) -> Path:

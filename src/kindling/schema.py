@@ -17,8 +17,8 @@ def matches(value: Any, form: Any) -> bool:
     origin, parts = get_origin(form), get_args(form)
     if origin in (Union, UnionType):
         return any(matches(value, part) for part in parts)
-    if origin is dict:
-        key, part = parts
+    if form is dict or origin is dict:
+        key, part = parts or (Any, Any)
         return isinstance(value, dict) and all(matches(k, key) and matches(v, part) for k, v in value.items())
     if origin in CONTAINERS:
         return isinstance(value, CONTAINERS[origin]) and all(matches(part, parts[0]) for part in value)
@@ -26,7 +26,7 @@ def matches(value: Any, form: Any) -> bool:
         return True
     if form is float:
         return type(value) in (int, float)
-    if form in (bool, int, str, NoneType, dict):
+    if form in (bool, int, str, NoneType):
         return type(value) is form
     keys = get_type_hints(form)
     needed: frozenset[str] = getattr(form, "__required_keys__", frozenset())  # a dataclass has defaults

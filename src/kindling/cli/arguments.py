@@ -1,41 +1,34 @@
-"""The command line, read far enough to answer its mistakes before torch is imported."""
+"""What was typed, read far enough to answer its mistakes before torch is imported."""
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from kindling import registry
+from kindling.cli.commands import COMMANDS, own_options
 from kindling.data import DATA
 from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.models import MODELS
-from kindling.registry import Entry, nearest
-from kindling.runs.trust import PACKAGES, as_typed, classes, texts
+from kindling.registry import nearest
+from kindling.runs.class_names import PACKAGES, as_typed, classes
+from kindling.runs.trust import texts
 
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "export", "lr_find")
-RUNLESS = ("export", "lr_find")  # those of them that neither train, score nor predict
-COMMANDS = (*TRAINER_COMMANDS, "list")
 CLASS_OPTIONS = tuple(PACKAGES)
-# what a loss needs that no Kindling dataset has, so that --model.loss can't name it
-OTHER_LOSSES = {
-    **dict.fromkeys(("CosineEmbeddingLoss", "MarginRankingLoss"), "pairs"),
-    **dict.fromkeys(("TripletMarginLoss", "TripletMarginWithDistanceLoss"), "triplets"),
-    "CTCLoss": "sequences",
+CLASS_PARTS = {"class_path", "init_args", "dict_kwargs"}
+NEED_CODE = {  # classes that compare several samples, or are made of others, which no option can describe
+    *("CosineEmbeddingLoss", "MarginRankingLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss", "CTCLoss"),
+    *("SequentialLR", "ChainedScheduler"),
 }
-ONLY = {  # options that some commands alone have
-    **dict.fromkeys(("test_after_fit", "histograms"), ("fit",)),
-    "verbose": ("validate", "test"),
-    "weights_only": ("fit", "validate", "test", "predict"),
-    "return_predictions": ("predict",),
-    "format": ("export",),
-    **dict.fromkeys(("min_lr", "max_lr", "num_training"), ("lr_find",)),
-}
-TYPED = ("help", "config", "print_config")  # that a -c file can't hold
-OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, "checkpoint_every", "ckpt_path", *ONLY)
+ONLY = {option: command for command in COMMANDS for option in own_options(command)}  # options of one command
+TYPED = ("help", "config", "print_config")  # options that a -c file can't hold
+SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode")  # a run's config.yaml has them, which serves all commands
+OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT, "ckpt_path", *ONLY)
+Config = dict[str, Any]  # the options of a -c file; a class is {"class_path": ..., "init_args": {...}}
 
 
 class Option(NamedTuple):
@@ -53,44 +46,45 @@ class Request:
     """One command with its options, all names known to exist.
 
     Args:
-        command: One of ``TRAINER_COMMANDS``.
-        options: As typed, in order.
-        configs: The contents of the ``-c`` files, in order.
+        command: One of ``COMMANDS``.
+        options: As typed, in order, each class by its import path.
+        configs: The contents of the ``-c`` files, in order, and of options that hold YAML, in the same form.
     """
 
     command: str
     options: tuple[Option, ...]
-    configs: tuple[dict[str, Any], ...]
+    configs: tuple[Config, ...]
 
-    def typed(self, key: str) -> str | None:
-        """The value typed last for ``key``."""
-        return next((o.value for o in reversed(self.options) if o.key == key), None)
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """The value of each option by its dotted key; a typed one wins over the files, a later one over an earlier."""
+        found = {key: value for config in self.configs for key, value in _dotted(config)}
+        found |= {option.key: option.value for option in self.options}
+        return {key: value for key, value in found.items() if value is not None}
 
     def has(self, *keys: str) -> bool:
         """Whether any of the options ``keys``, dotted, is typed or stands in a ``-c`` file."""
-        return any(self.typed(key) is not None or _dig(self.configs, key) is not None for key in keys)
+        return any(key in self.given for key in keys)
 
     def value(self, key: str) -> Any:
         """What is typed for ``key``, else what the last ``-c`` file that has it says."""
-        typed = self.typed(key)
-        return typed if typed is not None else _dig(self.configs, key)
+        return self.given.get(key)
 
     def class_path(self, key: str) -> str | None:
         """Import path of the class chosen for ``model``, ``data``, ..."""
-        return class_path_in(key, self.value(key))
+        return self.given.get(key)
 
     def class_name(self, key: str) -> str:
         """Name of the network or dataset that will be used, the network's usual data included; empty if unknown."""
         name = (self.class_path(key) or "").rpartition(".")[2]
-        if key == "data" and not name and self.class_name("model") in MODELS and self.typed("ckpt_path") is None:
+        if key == "data" and not name and self.class_name("model") in MODELS and not self.has("ckpt_path"):
             return MODELS[self.class_name("model")].default_data or ""
         return name
 
     @property
     def named(self) -> set[str]:
-        """Every text that is typed or stands in a ``-c`` file, so also every class that the user asked for himself."""
-        paths = {path for key in CLASS_OPTIONS if (path := self.class_path(key))}
-        return paths | {o.value for o in self.options if o.value} | {*texts(self.configs)}
+        """Every text that is typed or stands in a ``-c`` file, so also every class that the user asked for."""
+        return {*texts(self.configs), *(option.value for option in self.options if option.value)}
 
     @property
     def wants_help(self) -> bool:
@@ -106,43 +100,45 @@ def parse(args: list[str]) -> Request:
         UsageError: An unknown command, option, network, dataset or optimizer; an option without its value; an
             unreadable ``-c`` file.
     """
-    command, rest = args[0], args[1:]
-    for arg in args:
-        if not arg.isascii() and arg != arg.encode(errors="replace").decode():  # bytes that Python could not read
-            remedy = "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1"
-            raise UsageError(f"{arg} is not UTF-8, as options have to be: {remedy}")
+    command = args[0]
     if command.startswith("-"):
         raise UsageError(f"{command} comes after the command: fit {' '.join(args[:2])} ...")
     if command not in COMMANDS:
         raise UsageError(f"no command {command!r}{nearest(command, COMMANDS) or ': there are ' + ', '.join(COMMANDS)}")
-    options = tuple(_full_name(single) for option in _split(rest) for single in _apart(option))
-    if command == "list" and any(o.key != "help" for o in options):
-        raise UsageError("list takes no options")
-    files = {f"-c {o.value}": _read_config(o.value) for o in options if o.key == "config" and o.value}
-    request = Request(command, options, tuple(files.values()))
-    for key, value in options:
-        _check_name(key, request)
-        typed = f"--{as_typed(key)}"
-        if not value and key not in ("help", "print_config") and not key.endswith(".help"):
-            raise UsageError(f"{typed} needs a value: {typed} VALUE")
-    for where, content in files.items():
-        for key in _keys(content, where):
-            _check_name(key, request, where)
+    options: list[Option] = []
+    configs: dict[str, Config] = {}  # by where they stand
+    for key, value in _split(args[1:]):
+        if command == "list" and key != "help":
+            raise UsageError("list takes no options")
+        if value is None and key not in ("help", "print_config") and not key.endswith(".help"):
+            raise UsageError(f"--{key} needs a value: --{key} VALUE")
+        # said of the model, but no argument of its class: every network has a loss
+        name = key.removeprefix("model.") if f"{key}.".startswith("model.loss.") else key
+        if key == "config":
+            configs[f"-c {value}"] = _read_config(str(value))
+        elif name in ("trainer", *CLASS_OPTIONS) and isinstance(content := _load(value, f"--{key}"), dict):
+            configs[f"--{key}"] = _normal({name: content}, f"--{key}")
+        else:
+            options.append(Option(name, value and _import_path(name.removesuffix(".help"), value)))
+    request = Request(command, tuple(options), tuple(configs.values()))
+    for option in options:
+        _check_name(option.key, request)
+    for where, config in configs.items():
+        for name, _ in _dotted(config):
+            _check_name(name, request, where)
     return request
 
 
 def check_environment(names: Iterable[str]) -> None:
     """
     Args:
-        names: Of the variables that are set.
+        names: Names of the variables that are set.
 
     Raises:
         UsageError: One looks like an option, as LightningCLI and the Trainer read them elsewhere.
     """
     for name in names:
-        option = name.removeprefix("PL_").lower().partition("__")[0]
-        ours = option in (*COMMANDS, *OPTIONS) or option.startswith("trainer_")
-        if name.startswith("KINDLING_") or (name.startswith("PL_") and ours):
+        if name.startswith(("KINDLING_", "PL_TRAINER_")) or (name.startswith("PL_") and "__" in name):
             raise UsageError(f"{name} is set, but options are not read from the environment: unset it, type the option")
 
 
@@ -159,109 +155,68 @@ def _split(rest: list[str]) -> Iterator[Option]:
         yield Option(name, value or None)
 
 
-def class_path_in(key: str, chosen: Any) -> str | None:
-    """Import path of a class that is typed or stands in a ``-c`` file, with its options or by its name alone."""
-    path = chosen.get("class_path") if isinstance(chosen, dict) else chosen
-    if not isinstance(path, str | None):
-        raise UsageError(f"--{as_typed(key)} {path}: should be the name of a class")
-    return _full_name(Option(key, path)).value
-
-
-def _apart(option: Option) -> Iterator[Option]:
-    """Each of the options in ``--trainer '{max_steps: 300}'`` as if it were typed by itself."""
-    key = option.key.removeprefix("model.") if option.key == "model.loss" else option.key
-    in_yaml = key in ("trainer", *CLASS_OPTIONS) and option.value and ":" in option.value
-    content = _load(option.value or "", f"--{option.key}") if in_yaml else None
-    if not isinstance(content, dict):
-        yield option
-        return
-    list(_keys({key: content}, f"--{option.key}"))
-    parts = {"init_args": content} if key == "trainer" else content
-    if "class_path" in parts:
-        yield Option(key, str(parts["class_path"]))
-    for part, place in (("init_args", key), ("dict_kwargs", f"{key}.dict_kwargs")):
-        for name, value in parts.get(part, {}).items():
-            text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
-            yield Option(f"{place}.{name}", value if isinstance(value, str) else text.removesuffix("...\n").strip())
-
-
-def _full_name(option: Option) -> Option:
-    """The option, a class that was given by its name alone replaced by its import path."""
-    key, value = option
-    if f"{key}.".startswith("model.loss."):  # said of the model, but no argument of its class: every network has it
-        key = key.removeprefix("model.")
-        option = Option(key, value)
-    kind = key.removesuffix(".help")
-    if kind in CLASS_OPTIONS and value and ("/" in value or value.endswith(".py")):
+def _import_path(kind: str, value: str) -> str:
+    """The import path of a class that may be given by its name alone; the value of any other option as it is."""
+    if kind not in CLASS_OPTIONS or (value == "null" and kind != "model"):  # there is no training without a model
+        return value
+    typed = f"--{as_typed(kind)} {value}"
+    if "/" in value or value.endswith(".py"):
         raise UsageError(
-            f"--{as_typed(key)} {value}: a class is named by module.Class, not by its file, and the module has to lie "
+            f"{typed}: a class is named by module.Class, not by its file, and the module has to lie "
             "where Python looks for modules, e.g. in a folder that PYTHONPATH names"
         )
-    if kind not in CLASS_OPTIONS or value is None or "." in value:
-        return option
-    if value == "null" and kind != "model":  # there is no training without
-        return option
-    if kind == "loss" and value in OTHER_LOSSES:
+    if "." in value:
+        return value
+    if value in NEED_CODE:
         raise UsageError(
-            f"--model.loss {value} needs {OTHER_LOSSES[value]} of samples, so it takes a module of its own: "
-            "TripletNet (src/kindling/models/triplet_net.py) shows how"
-        )
-    if kind == "lr_scheduler" and value in ("SequentialLR", "ChainedScheduler"):
-        raise UsageError(
-            f"--lr_scheduler {value} is made of other schedulers, which no option can describe: "
-            "give the network a configure_optimizers method of its own"
+            f"{typed} takes more than options can describe: write a network that makes its own, "
+            "as TripletNet (src/kindling/models/triplet_net.py) does"
         )
     paths = classes(kind)
     if value not in paths:
         where = "" if kind in ("model", "data") else f" in {PACKAGES[kind]}"
         hint = nearest(value, paths) or f": there are {', '.join(paths)}"
-        raise UsageError(f"--{as_typed(key)} {value}: there is no {kind} {value!r}{where}{hint}")
-    return Option(key, paths[value])
+        raise UsageError(f"{typed}: there is no {kind} {value!r}{where}{hint}")
+    return paths[value]
 
 
 def _check_name(key: str, request: Request, where: str = "") -> None:
     first, _, rest = key.rstrip("+").partition(".")
+    second = rest.partition(".")[0]
     place = f"{where}: " if where else ""
     if first not in OPTIONS:
-        hint = nearest(first, OPTIONS) or f": {request.command} --help lists them"
+        hint = nearest(first, OPTIONS, "--") or f": {request.command} --help lists them"
         raise UsageError(f"{place}no option --{key}{hint}")
     if where and first in TYPED:
         raise UsageError(f"{place}--{key} can't stand in a file: type it")
-    commands = ONLY.get(first, COMMANDS)
-    if request.command not in commands:
-        raise UsageError(f"{place}--{key} is an option of {' and '.join(commands)}, not of {request.command}")
-    second = rest.partition(".")[0]
-    if first == "trainer" and second:
-        known = registry.trainer_options()
-    elif first in ("model", "data") and second:
-        if second in SIZES:
-            raise UsageError(f"{place}--{key} can't be set by hand: the data knows it")
-        entries: Mapping[str, Entry] = MODELS if first == "model" else DATA
-        name = request.class_name(first)
-        if name not in entries:
-            return  # a class of the user's own, or one that a checkpoint will tell
-        known = registry.options(entries[name], name)
-    else:
-        return
-    if second not in (*known, "help", "class_path", "init_args", "dict_kwargs"):
-        raise UsageError(f"{place}no option --{key}{nearest(second, known) or ': there are ' + ', '.join(known)}")
+    if request.command != ONLY.get(first, request.command):
+        raise UsageError(f"{place}--{key} is an option of {ONLY[first]}, not of {request.command}")
+    if first == "model" and second in SIZES:
+        raise UsageError(f"{place}--{key} can't be set by hand: the data knows it")
+    entries = {"model": MODELS, "data": DATA}.get(first, {})
+    name = request.class_name(first) if entries else ""
+    if not second or not (first == "trainer" or name in entries):
+        return  # else a class of the user's own, or one that the checkpoint names
+    known = registry.options(entries[name], name) if entries else registry.trainer_options()
+    if second not in (*known, "help", *CLASS_PARTS):
+        hint = nearest(second, known, f"--{first}.") or f": there are {', '.join(known)}"
+        raise UsageError(f"{place}no option --{key}{hint}")
 
 
-class _Unique(yaml.SafeLoader):
-    """Refuses a key that stands twice in one place: YAML takes the last, and nobody would read the first."""
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in one place: YAML would take the last, and nobody would see the first."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        keys = [key for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key.value in [k.value for k in keys[:i]]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for i, (key, _) in enumerate(node.value):
+            if key.value in keys[:i]:
                 raise yaml.MarkedYAMLError(problem=f"a second {key.value}", problem_mark=key.start_mark)
-        return node
+        return super().construct_mapping(node, deep)
 
 
-def _load(text: str, where: str) -> Any:
+def _load(text: str | None, where: str) -> Any:
     try:
-        return yaml.load(text, _Unique)
+        return yaml.load(text or "", _UniqueKeys)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         remedy = " (a tab: indent with spaces)" if r"'\t'" in str(error.problem) else ""
@@ -270,10 +225,10 @@ def _load(text: str, where: str) -> Any:
         raise UsageError(f"{where} is no YAML: {error}") from error
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def _read_config(path: str) -> Config:
     try:
-        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
-            raise UsageError(f"-c {path} is a pipe or a device: name a file, as it is read twice")
+        if Path(path).is_fifo() or Path(path).is_char_device():
+            raise UsageError(f"-c {path} is a pipe or a device: name a file")
         content = _load(Path(path).read_text(encoding="utf-8"), f"-c {path}")
     except OSError as error:
         raise UsageError(f"-c {path}: {error.strerror}") from error
@@ -281,41 +236,44 @@ def _read_config(path: str) -> dict[str, Any]:
         raise UsageError(f"-c {path} is no text file") from error
     if not isinstance(content, dict):
         raise UsageError(f"-c {path} holds no options, which are written as  name: value")
-    model: Any = content.get("model") if isinstance(content.get("model"), dict) else {}
-    ours = str(model.get("class_path")).rpartition(".")[2] in MODELS  # another class may have a loss among its own
-    if ours and "loss" in {*model, *(model.get("init_args") or {})}:
-        raise UsageError(f"-c {path}: the loss stands beside the model, not in it:  loss: NAME")
-    return content
+    return _normal(content, f"-c {path}")
 
 
-def _keys(content: dict[Any, Any], where: str) -> Iterator[str]:
-    """The options in a file, dotted as they are typed.
+def _normal(content: dict[Any, Any], where: str) -> Config:
+    """The options in a file, each class with its import path and its options apart, as ``Config`` says.
 
     Raises:
-        UsageError: They are not in the form that ``Request`` finds them in.
+        UsageError: They have another form, or name a class that doesn't exist.
     """
+    config: Config = {}
     for key, value in content.items():
         if "." in str(key):
             raise UsageError(f"{where}: {key} is how it is typed: in YAML it is nested, as --print_config shows")
-        options: Any = {}
-        if key == "trainer":
-            options = value
-        elif key in CLASS_OPTIONS and not isinstance(value, str | None):
-            parts = value if isinstance(value, dict) else {"no part": value}
-            options = parts.get("init_args", {})
-            unnamed = key == "model" and "class_path" not in parts
-            if unnamed or parts.keys() - {"class_path", "init_args", "dict_kwargs"}:
+        options = value if key == "trainer" else {}
+        if key in CLASS_OPTIONS and value is not None:
+            value = {"class_path": value} if isinstance(value, str) else value
+            if not _is_class(value) or (key == "model" and "class_path" not in value):
                 raise UsageError(f"{where}: {key} is a name, or has a class_path with its options under init_args")
+            if "class_path" in value:
+                value = value | {"class_path": _import_path(key, value["class_path"])}
+            options = value.get("init_args", {})
         if not isinstance(options, dict):
             raise UsageError(f"{where}: {key} holds no options, which are written as  name: value")
-        yield from [f"{key}.{name}" for name in options] or [str(key)]
+        if key == "model" and "loss" in options and value.get("class_path") in classes("model").values():
+            raise UsageError(f"{where}: the loss stands beside the model, not in it:  loss: NAME")
+        config[str(key)] = value
+    return config
 
 
-def _dig(configs: tuple[dict[str, Any], ...], key: str) -> Any:
-    for config in reversed(configs):
-        value: Any = config
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
-            return value
-    return None
+def _is_class(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() <= CLASS_PARTS and isinstance(value.get("class_path", ""), str)
+
+
+def _dotted(config: Config) -> Iterator[tuple[str, Any]]:
+    """The options in a file with their keys as they are typed, a class before its options."""
+    for key, value in config.items():
+        is_class = key in CLASS_OPTIONS and value is not None
+        if key != "trainer":
+            yield key, value.get("class_path") if is_class else value
+        options = value.get("init_args", {}) if is_class else value if key == "trainer" else {}
+        yield from ((f"{key}.{name}", option) for name, option in options.items())

@@ -1,15 +1,13 @@
-"""The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``commands``."""
+"""The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``run``."""
 
 import gc
 import os
 import sys
 from pathlib import Path
 
-from kindling import registry
-from kindling.cli import arguments, process, tracebacks
+from kindling.cli import arguments, commands, process
 from kindling.cli.arguments import Request
-from kindling.data import DATA
-from kindling.errors import KindlingError, RunError, Stopped, UsageError
+from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
 from kindling.runs import find
 from kindling.runs.folder import LOGS
@@ -49,47 +47,12 @@ def main(args: list[str] | None = None) -> int:
         args: The command and its options; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 where the user has something to mend, which is then said in one line on standard error;
-        130 after Ctrl-C, 143 and 138 after SIGTERM and SIGUSR1, and 141 where nobody reads on, as in
-        ``list | head -1``; 1 for what nobody foresaw.
+        The exit code, as ``process.exit_code`` says.
     """
     args = sys.argv[1:] if args is None else args
-    with process.streams() as out:
-        code = _answered(args)
-        if out.error is None:
-            return code
-        lost = f"standard output can't be written ({out.error.strerror})"
-        if code == 0 and (args[:1] == ["list"] or any(a in ("-h", "--help", "--print_config") for a in args)):
-            print(f"kindling: error: {lost}: make room", file=sys.stderr)
-            return 2
-        print(f"kindling: {lost}, so lines are missing there", file=sys.stderr)
-        return code
-
-
-def _answered(args: list[str]) -> int:
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other people's bars; ours stays away by itself
-    try:
-        with process.signals():
-            try:
-                return _run(args)
-            finally:
-                sys.stdout.flush()  # not left to the interpreter's end, which would complain of a reader that is gone
-    except KindlingError as error:
-        if not process.repeats():
-            print(f"kindling: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except Stopped as stop:
-        if stop.line:
-            print(f"kindling: {stop.line}", file=sys.stderr)
-        return stop.code
-    except KeyboardInterrupt:
-        print("\nkindling: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 141
-    except Exception as error:
-        return tracebacks.answer(error)
+    return process.exit_code(lambda: _run(args))
 
 
 def _run(args: list[str]) -> int:
@@ -100,21 +63,21 @@ def _run(args: list[str]) -> int:
         print(HELP.format(program=program), end="")
         return 0
     request = arguments.parse(args)
-    if request.command == "list" and request.wants_help:
-        return _run(["--help"])
-    if request.command == "list":
-        _list()
+    if not commands.takes_job(request.command):
+        if request.wants_help:
+            return _run(["--help"])
+        commands.function(request.command)()
         return 0
     arguments.check_environment(os.environ)
     checkpoint = None if request.wants_help else _checkpoint(request, program)
 
     gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second
     try:
-        from kindling.cli import commands  # imports torch and lightning, which takes seconds
+        from kindling.cli.run import run  # imports torch and lightning, which takes seconds
     finally:
         gc.enable()
 
-    return commands.run(request, checkpoint, program)
+    return run(request, checkpoint, program)
 
 
 def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
@@ -141,21 +104,6 @@ def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
                 raise
             return None  # there is nothing yet to go on with
     return find.find(str(wanted), logs, resume=resume, model=model, program=program)
-
-
-def _list() -> None:
-    print("Networks (--model)")
-    for name, entry in MODELS.items():
-        usual = f" Trains on {entry.default_data}." if entry.default_data else ""
-        print(f"  {name:18}{registry.summary(entry, name)}{usual}")
-    print("Datasets (--data)")
-    for name, entry in DATA.items():
-        print(f"  {name:18}{registry.summary(entry, name)}")
-    recipes = sorted(Path("configs").glob("*.yaml"))
-    if recipes:
-        print("Recipes (fit -c FILE)")
-    for file in recipes:
-        print(f"  {file}: {file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
 
 
 def _program() -> str:

@@ -1,22 +1,24 @@
 """Which options hold: our defaults, then those of the checkpoint's run, then the -c files, then what is typed."""
 
 import inspect
-import json
 from math import isfinite
+from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import get_args
 
 import yaml
 
-from kindling.cli.arguments import CLASS_OPTIONS, Option, Request, class_path_in
+from kindling.cli.arguments import CLASS_OPTIONS, Option, Request
 from kindling.data import DATA
 from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
 from kindling.models.base import PLATEAU, SupervisedModule
 from kindling.registry import import_class
 from kindling.runs import trust
+from kindling.runs.class_names import as_typed, canonical_of
 from kindling.runs.find import Checkpoint
-from kindling.runs.trust import Options, as_typed
+from kindling.runs.trust import Options
+from kindling.training.resume import class_name, flat
 
 DEFAULT_EPOCHS = 10
 POSITIVE = {
@@ -29,7 +31,7 @@ NOT_NEGATIVE = {
     *("loss.label_smoothing", "lr_scheduler.patience", "lr_scheduler.cooldown"),
     *("trainer.min_epochs", "trainer.min_steps", "trainer.gradient_clip_val", "trainer.num_sanity_val_steps"),
 }
-MINUS_1 = {"trainer.max_epochs", "trainer.max_steps", "trainer.num_sanity_val_steps"}  # which is: without limit
+UNLIMITED = {"trainer.max_epochs", "trainer.max_steps", "trainer.num_sanity_val_steps"}  # where -1 is no limit
 PLAIN = (bool, int, float, str)
 STAGES = {"fit": "train", "lr_find": "train", "validate": "val", "test": "test", "predict": "predict"}
 
@@ -42,33 +44,35 @@ def of_run(config: Options, request: Request) -> Options:
     """
     kept = config if request.command == "fit" else {k: v for k, v in config.items() if k in ("model", "data", "loss")}
     chosen = request.class_path("model")
-    if chosen and "model" in kept and kept["model"]["class_path"] != _spelled("model", chosen):
+    if chosen and "model" in kept and kept["model"]["class_path"] != canonical_of("model", chosen):
         raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
     return kept
 
 
 def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Options:
-    """Those of a checkpoint's options that nothing typed takes the place of, looked through before they are used.
+    """Those of a checkpoint's options that nothing given takes the place of, examined before they are used.
 
     Raises:
         CheckpointError: They would import, call or write what neither Kindling knows nor the user has named.
     """
     kept = {}
+    chosen = {key: canonical_of(key, path) for key in CLASS_OPTIONS if (path := request.class_path(key))}
     for key, value in config.items():
-        chosen = request.class_path(key) if key in CLASS_OPTIONS else None
-        # another class than the run's takes none of the run's options for it
-        if not (value and chosen) or _spelled(key, chosen) == value["class_path"]:
+        is_replaced = value and key in chosen and chosen[key] != value["class_path"]
+        if not is_replaced:  # another class than the run's takes none of the run's options for it
             kept[key] = value
     if "trainer" in kept:
-        typed = {name for name in kept["trainer"] if request.has(f"trainer.{name}", f"trainer.{name}+")}
-        kept["trainer"] = {name: value for name, value in kept["trainer"].items() if name not in typed}
-        if "default_root_dir" in kept["trainer"]:  # follows from where the run lies, not from what a checkpoint says
-            kept["trainer"]["default_root_dir"] = checkpoint.run.root(kept["trainer"]["default_root_dir"])
-    named = request.named | {_spelled(key, path) for key in CLASS_OPTIONS if (path := request.class_path(key))}
+        given = {name for name in kept["trainer"] if request.has(f"trainer.{name}", f"trainer.{name}+")}
+        kept["trainer"] = {name: value for name, value in kept["trainer"].items() if name not in given}
+        then, now = kept["trainer"].get("default_root_dir"), checkpoint.run.root
+        if (
+            Path(str(then or "")).resolve() != Path(now or "").resolve()
+        ):  # the run has been moved, or a stranger says so
+            kept["trainer"]["default_root_dir"] = now
     remedy = "type --{option} {path}"
     if checkpoint.run.config_file.is_file():
         remedy += f", or add -c {checkpoint.run.config_file}"
-    trust.check_taken(kept, named, checkpoint.file, remedy)
+    trust.check_taken(kept, request.named | {*chosen.values()}, checkpoint.file, remedy)
     return kept
 
 
@@ -77,42 +81,44 @@ def command_line(request: Request, restored: Options) -> list[str]:
 
     Args:
         restored: As ``to_restore`` gives them.
+
+    Raises:
+        UsageError: No network or no data is chosen, or an option is given of a class that is not.
     """
     if request.wants_help:
         return [token for option in request.options for token in option.tokens()]
-    chosen = {key: request.class_path(key) for key in CLASS_OPTIONS}
+    defaults = _defaults(request, restored)
+    for key in request.given:
+        kind = key.partition(".")[0]
+        if kind in CLASS_OPTIONS and not (request.has(kind) or restored.get(kind) or kind in defaults):
+            raise UsageError(f"--{as_typed(key)} needs --{as_typed(kind)} NAME beside it: add that")
     first = [_as_config(restored)] if restored else []
-    first += [f"--{key}={value}" for key, value in _defaults(request, restored, chosen).items()]
+    first += [f"--{key}={value}" for key, value in defaults.items()]
     first += [_as_config(spelled(config)) for config in request.configs]
-    typed = [o for o in request.options if o.key not in ("ckpt_path", "config")]
-    typed = [Option(o.key, _spelled(o.key, o.value)) if o.key in chosen and o.value else o for o in typed]
-    typed.sort(key=lambda o: o.key not in chosen)
+    typed = [o for o in request.options if o.key != "ckpt_path"]
+    typed = [Option(o.key, canonical_of(o.key, o.value)) if o.key in CLASS_OPTIONS and o.value else o for o in typed]
+    typed.sort(key=lambda o: o.key not in CLASS_OPTIONS)
     return first + [token for option in typed for token in option.tokens()]
 
 
 def _as_config(options: Options) -> str:
-    """As if they stood in a ``-c`` file; a text stays a text and a number a number, also where it is none."""
+    """As if they stood in a ``-c`` file. A text in quotes stays a text, a number without them stays a number."""
     content = yaml.safe_dump(options, default_style='"', default_flow_style=True, width=2**30)
     return f"--config={content}"
 
 
-def _spelled(key: str, path: str) -> str:
-    """The one spelling of a class's path, by which the parser too takes it for the same class."""
-    return path if path == "null" else trust.canonical_of(key, path)
-
-
 def spelled(config: Options) -> Options:
-    """Options with each class by the one spelling of its path."""
+    """Options with each class by the one spelling of its path, by which the parser too takes it for the same class."""
     same = dict(config)
     for key in config.keys() & set(CLASS_OPTIONS):
-        if path := class_path_in(key, config[key]):
-            parts = config[key] if isinstance(config[key], dict) else {}
-            same[key] = {**parts, "class_path": _spelled(key, path)}
+        if config[key] and (path := config[key].get("class_path")):
+            same[key] = config[key] | {"class_path": canonical_of(key, path)}
     return same
 
 
-def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]) -> Options:
+def _defaults(request: Request, restored: Options) -> Options:
     """Options that depend on the others and that nobody gave."""
+    chosen = {key: request.class_path(key) for key in CLASS_OPTIONS}
     model = chosen["model"] or restored.get("model", {}).get("class_path")
     if model is None:
         raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
@@ -126,18 +132,20 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
             defaults["data"] = f"{DATA[data].module}.{data}"
         elif issubclass(model_class, SupervisedModule):
             raise UsageError(f"there is no usual data for {model}: add --data NAME")
+    monitor = request.value("monitor") or getattr(model_class, "monitor", None) or "val/loss"
+    own_mode = getattr(model_class, "mode", None) if not request.has("monitor", "mode") else None
+    mode = "max" if "max" in (request.value("mode"), own_mode) else "min"
     epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS
     filled = {  # what is required, or of little use as torch has it
         ("loss", "KLDivLoss", "reduction"): "batchmean",  # the divergence; torch's mean is a fraction of it
         ("optimizer", "LBFGS", "line_search_fn"): "strong_wolfe",  # diverges without, on batches
         ("lr_scheduler", "CosineAnnealingLR", "T_max"): epochs,
         ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
-        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): getattr(model_class, "monitor", None) or "val/loss",
+        ("lr_scheduler", "ReduceLROnPlateau", "monitor"): monitor,
+        ("lr_scheduler", "ReduceLROnPlateau", "mode"): mode,
     }
     for (kind, name, option), value in filled.items():
-        if class_name({"class_path": chosen[kind]}) == name and not request.has(
-            f"{kind}.{option}", f"{kind}.init_args.{option}"
-        ):
+        if class_name({"class_path": chosen[kind]}) == name and not request.has(f"{kind}.{option}"):
             defaults |= {kind: chosen[kind], f"{kind}.{option}": value}
     usual = getattr(model_class, "configure_optimizers", None) is SupervisedModule.configure_optimizers
     if usual and not restored.get("optimizer") and chosen["optimizer"] is None:
@@ -145,7 +153,7 @@ def _defaults(request: Request, restored: Options, chosen: dict[str, str | None]
         validates = str(request.value("trainer.limit_val_batches")) not in ("0", "0.0")
         if chosen["lr_scheduler"] is None and validates:
             defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
-            plateau = {"monitor": model_class.monitor or "val/loss", **PLATEAU}
+            plateau = {"monitor": monitor, "mode": mode, **PLATEAU}
             defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
     if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
         defaults["trainer.max_epochs"] = DEFAULT_EPOCHS
@@ -157,7 +165,7 @@ def check(options: Options, command: str) -> None:
 
     Args:
         options: All that hold.
-        command: For which.
+        command: The command that they are for.
 
     Raises:
         UsageError: A value is missing, a number is out of its range, or what is asked for is switched off.
@@ -165,21 +173,22 @@ def check(options: Options, command: str) -> None:
     for key in CLASS_OPTIONS:
         if options[key]:
             _check_nulls(key, options[key])
-    _check_numbers(flat(options), POSITIVE | {f"trainer.limit_{STAGES.get(command)}_batches"})
+    stage = STAGES.get(command)
+    _check_numbers(flat(options), POSITIVE | {f"trainer.limit_{stage}_batches"})
     trainer = options["trainer"]
-    off = {
-        "fast_dev_run": bool(trainer["fast_dev_run"]),
-        "enable_checkpointing": trainer["enable_checkpointing"] is False,
-        "limit_val_batches": trainer["limit_val_batches"] == 0,
-        "limit_test_batches": trainer["limit_test_batches"] == 0,
-    }
-    if command in ("validate", "test", "predict") and off["fast_dev_run"]:
-        instead = f"--trainer.limit_{STAGES[command]}_batches 1"
+    if command in ("validate", "test", "predict") and trainer["fast_dev_run"]:
+        instead = f"--trainer.limit_{stage}_batches 1"
         raise UsageError(f"--trainer.fast_dev_run: {command} would show and keep nothing: type {instead} in its place")
     if "://" in str(trainer["default_root_dir"]):
         raise UsageError(f"--trainer.default_root_dir {trainer['default_root_dir']}: runs lie in a folder: name one")
-    for name, is_off in off.items():
-        if options.get("test_after_fit") and is_off:
+    needed = {
+        "fast_dev_run": False,
+        "enable_checkpointing": True,
+        "limit_val_batches": True,
+        "limit_test_batches": True,
+    }
+    for name, is_on in needed.items() if options.get("test_after_fit") else ():
+        if trainer[name] is not None and bool(trainer[name]) != is_on:
             raise UsageError(f"--test_after_fit true: --trainer.{name} leaves nothing to test, so drop one of the two")
 
 
@@ -196,85 +205,13 @@ def _check_numbers(options: Options, positive: set[str]) -> None:
         typed = f"--{as_typed(key)} {value}"
         if key == "trainer.max_time" and ("-" in str(value) or not str(value).strip("0:")):
             raise UsageError(f"{typed}: should be above 0, as days:hours:minutes:seconds")
-        if isinstance(value, str) or (value == -1 and key in MINUS_1):
+        if isinstance(value, str) or (value == -1 and key in UNLIMITED):
             continue
         if key in ("seed_everything", "data.seed") and not 0 <= value < 2**32:
             raise UsageError(f"{typed}: should be from 0 to {2**32 - 1}")
         if (key in positive and value <= 0) or (key in NOT_NEGATIVE and value < 0):
-            or_else = ", or -1 for no limit" if key in MINUS_1 else ""
+            or_else = ", or -1 for no limit" if key in UNLIMITED else ""
             raise UsageError(f"{typed}: should be {'above 0' if key in positive else '0 or above'}{or_else}")
         # a network or data of the user's own may have a use for infinity
         if not (isfinite(value) or key.startswith(("model.", "data."))):
             raise UsageError(f"{typed}: should be a finite number")
-
-
-def check_resumable(restored: Options, options: Options, within_epoch: bool) -> None:
-    """
-    Raises:
-        UsageError: An optimizer or scheduler differs from the one whose state the checkpoint holds, or the data from
-            that of an epoch under way, or the training is to be longer than the scheduler can be.
-    """
-    if within_epoch and restored.get("data") != options["data"]:
-        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
-    for key in ("optimizer", "lr_scheduler"):
-        then, now = restored.get(key) or {}, options[key] or {}
-        if key in restored and (
-            then.get("class_path") != now.get("class_path") or (key == "lr_scheduler" and then != now)
-        ):
-            raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
-    then, now = ((o.get("optimizer") or {}) for o in (restored, options))
-    # what these options sum up since the first step is not in the checkpoint (SGD's momentum begins at any time)
-    summed = ("amsgrad", "centered", *(["momentum"] if now and class_name(now) == "RMSprop" else []))
-    for option in summed if then else ():
-        if now["init_args"].get(option) and not then["init_args"].get(option):
-            value = json.dumps(now["init_args"][option])
-            raise UsageError(f"--optimizer.{option} {value}: the checkpoint lacks what it sums up: train anew with it")
-    scheduler = class_name(restored["lr_scheduler"]) if restored.get("lr_scheduler") else ""
-    if scheduler in ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR"):
-        for limit in ("max_epochs", "max_steps"):
-            if restored["trainer"][limit] != options["trainer"][limit]:
-                raise UsageError(
-                    f"--trainer.{limit}: {scheduler} spans its run from end to end: start a new, longer one"
-                )
-
-
-def check_averaging(content: Options, options: Options) -> None:
-    """
-    Args:
-        content: Of the checkpoint to train on from.
-
-    Raises:
-        UsageError: It is from within a StochasticWeightAveraging, whose schedule Lightning does not restore.
-    """
-    averages = "StochasticWeightAveraging" in str(options["trainer"]["callbacks"])
-    if averages and content.get("callbacks", {}).get("StochasticWeightAveraging", {}).get("scheduler_state"):
-        raise UsageError(
-            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't go on "
-            "with it: train anew, or add --trainer.callbacks null"
-        )
-
-
-def differences(restored: Options, options: Options) -> list[str]:
-    """A line for each option that isn't what the checkpoint's run had."""
-    then, now = flat(restored), flat({key: options[key] for key in restored})
-    return [
-        f"--{as_typed(key)} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
-        for key in [*now, *(k for k in then if k not in now)]
-        if then.get(key) != now.get(key)
-    ]
-
-
-def flat(options: Any, prefix: str = "") -> Options:
-    """Options with dotted keys; a class is its name, and its options follow its key directly. ``null`` is a string."""
-    if not isinstance(options, dict):
-        return {prefix: options if isinstance(options, int | float | str) else json.dumps(options)}
-    if "class_path" in options:
-        return {prefix: class_name(options)} | flat(options.get("init_args", {}), prefix)
-    found: Options = {}
-    for key, value in options.items():
-        found |= flat(value, f"{prefix}.{key}".lstrip("."))
-    return found
-
-
-def class_name(spec: Options) -> str:
-    return str(spec["class_path"]).rpartition(".")[2]

@@ -1,18 +1,17 @@
-"""jsonargparse's answers, which can run over twenty lines, in one that says what, where and what would do."""
+"""jsonargparse's messages, which can run over twenty lines, in one that says what, where and how to mend."""
 
 import inspect
 import re
 
-from kindling.cli.arguments import OPTIONS
+from lightning.pytorch import callbacks, loggers
+
 from kindling.facts import SIZES
 from kindling.registry import import_class, nearest
-from kindling.runs.trust import as_typed
+from kindling.runs.class_names import as_typed
 
-REMEDIES = {  # for what Lightning leaves at that
-    "No supported gpu backend found": "Leave out --trainer.accelerator to use what there is",
-    "`Trainer(devices=": "Give a number above 0, or auto",
+REMEDIES = {  # for messages of Lightning that have none
     "When using the learning rate finder": "Or let the command lr_find suggest one, and type it as --optimizer.lr",
-    "has no attribute 'backbone'": ", which BackboneFinetuning trains later than the rest: drop that callback",
+    "has no attribute 'backbone'": "- the part that BackboneFinetuning trains later than the rest: drop that callback",
 }
 
 
@@ -21,48 +20,41 @@ def explain(message: str) -> str:
     key = as_typed(".".join(dict.fromkeys(re.findall(r'[Kk]ey "([^"]+)"', message))))
     if "Unable to load config" in message:
         return f"--{key} takes no name: its options are typed as --{key}.NAME VALUE"
-    owner = re.search(r"given class_path '([^']+)'", message)
+    made = re.search(r"class_path '((?:\w+\.)*(\w+))':\s+(.+)", message)
+    path, name, problem = made.groups() if made else ("", "", message)
     if unknown := re.search(r"[Oo]ption '([^']+)'", message):
-        known = _options(owner[1]) if owner else []
-        hint = nearest(unknown[1], known or OPTIONS) or (": there are " + ", ".join(known) if known else "")
-        if owner and owner[1] == "torch.nn.Module":  # what any loss is
-            hint = f" without --{key} NAME"
-        return f"no option --{f'{key}.' if key else ''}{unknown[1]}{hint}"
-    if stray := re.search(r"[Uu]nrecognized arguments?: (.+)", message):
-        return f"{stray[1]} is no option: options are typed as --name value"
+        known = _options(path) if path else []
+        hint = nearest(unknown[1], known, f"--{key}.") or (": there are " + ", ".join(known) if known else "")
+        return f"no option --{key}.{unknown[1]}{hint}"
     if missing := re.search(r"following arguments are required: (.+)", message):
-        name = owner[1].rpartition(".")[2] if owner else ""
         return f"--{key} {name} needs {', '.join(f'--{key}.{m}' for m in missing[1].split(', '))}"
     nested = re.search(r"NestedArg\(key='(.+?)'", message)
     if nested and not f".{key}".endswith(f".{nested[1]}"):
         return f"no option --{key}.{nested[1]}: it is --{key} VALUE"
-    if absent := re.search(r"class_path '(.+?)':\s+(No module named .+|module .+ has no attribute .+)", message):
-        return f"--{key} {absent[1]}: {absent[2]}"
-    types = re.findall(r"Expected an? (<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.+)\])", message)
-    wanted = dict.fromkeys(name or literals for _, name, literals in types)
-    if length := re.search(r"Expected a tuple with (\d+) elements", message):
-        wanted[f"{length[1]} values"] = None
-    if "Not of type Tensor" in message:
-        wanted["a list of numbers"] = None
-    if "Not of type PositiveInt" in message:
-        wanted["a whole number above 0"] = None
-    if base := re.search(r"Import path does not correspond to a subclass of (\w+)", message):
-        wanted = {f"a class made from {base[1]}": None}
-    if "Expected a dot import path string" in message:
-        wanted = {"a class, by its import path": None}
-    if owner:
-        wanted.pop("NoneType", None)  # that would be instead of the whole class
-    for said, remedy in REMEDIES.items():
-        if said in message:
-            return f"{message}{'' if remedy[0] == ',' else ' '}{remedy}"
-    if failed := re.fullmatch(r"Problem with given class_path '(?:\w+\.)*(\w+)':\s+(.+)", message, re.DOTALL):
-        return f"{failed[1]}: {failed[2]}"
     given = re.search(r"(?:Got value|Given value): (.+)", message)
-    if key and wanted and given:
-        return f"--{key} {given[1]}: should be {' or '.join(wanted).replace('NoneType', 'null')}"
-    return message
+    if key and given:
+        return f"--{key} {given[1]}: {_expected(message, given[1], bool(made))}"
+    remedy = next((remedy for said, remedy in REMEDIES.items() if said in message), "")
+    return f"{name}: {problem}" if message.startswith("Problem with") else f"{message} {remedy}".strip()
+
+
+def _expected(message: str, given: str, in_class: bool) -> str:
+    if base := re.search(r"does not correspond to a subclass of (\w+)", message):
+        return f"should be a class made from {base[1]}"
+    if "Expected a dot import path string" in message:
+        known = [*callbacks.__all__, *loggers.__all__]
+        return "should be a class, by its import path" + nearest(given, known)
+    if absent := re.search(r"No module named .+|module .+ has no attribute .+", message):
+        return absent[0]
+    lines = re.findall(r"^[ -]*(?:Expected an?|Not of type) (.+?)(?:\. Got value.*|: .*)?$", message, re.MULTILINE)
+    types = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.+)\]", r"\1\2", line) for line in lines]
+    # null is not for the option of a class: it would be instead of the whole class
+    wanted = [
+        kind.replace("NoneType", "null") for kind in dict.fromkeys(types) if not (in_class and kind == "NoneType")
+    ]
+    return f"should be {' or '.join(wanted)}" if wanted else " ".join(message.split())
 
 
 def _options(class_path: str) -> list[str]:
     signature = inspect.signature(import_class(class_path, "class"))
-    return [name for name in signature.parameters if name not in (*SIZES, "params", "optimizer")]
+    return [name for name in signature.parameters if name not in (*SIZES, "params", "optimizer", "args", "kwargs")]

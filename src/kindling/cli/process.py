@@ -1,64 +1,69 @@
-"""What a command has from whoever called it: standard output and error, and signals that ask it to end."""
+"""What a command shares with whoever called it: its output, the signals that end it, and its exit code."""
 
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TextIO
 
-from kindling.errors import Stopped
+from kindling.cli import tracebacks
+from kindling.errors import KindlingError, Stopped
 
-# a polite kill, and what SLURM can be told to send some time before its own; Windows has no second
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
-ENDED_TOO: list[Callable[[], object]] = []  # what a signal calls first, to end other processes
+# SIGUSR1 is what SLURM can be told to send some time before it ends a job
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+ENDED_TOO: list[Callable[[], object]] = []  # called first when a signal comes, to end other processes
 
 
-class Output:
-    """A stream that costs nobody their training: it escapes letters that it lacks, and is given up where it is full.
+def exit_code(command: Callable[[], int]) -> int:
+    """Run a command; whatever stops it becomes one line on standard error and an exit code.
 
-    Args:
-        stream: Written to.
-        read: Whether a reader that has gone, as in ``list | head -1``, is reason to stop.
+    Returns:
+        The command's own exit code, or 2 where the user has something to mend; 130 after Ctrl-C, 143 and 138 after
+        SIGTERM and SIGUSR1; 141 where nobody reads the output, as in ``list | head -1``; 1 for what nobody foresaw.
+
+    Raises:
+        Exception: One that came out of the user's own code: the traceback is what they need.
     """
-
-    def __init__(self, stream: TextIO, read: bool = False) -> None:
-        self._stream = stream
-        self._read = read
-        self.error: OSError | None = None  # for which it was given up
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-    def write(self, text: str) -> int:
-        self._try(lambda: self._stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._try(self._stream.flush)
-
-    def _try(self, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # also what is in the buffer
-            if self._read and isinstance(error, BrokenPipeError):
-                raise
-            self.error = error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def streams() -> Iterator[Output]:
-    """Print what can be printed, and go on. Gives standard output."""
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed; the next file to be opened would have its number
+        if getattr(sys, name) is None:  # closed; the next file to be opened would get its number
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
-    with redirect_stdout(Output(sys.stdout, read=True)) as out, redirect_stderr(Output(sys.stderr)):
-        yield out
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # letters that its encoding lacks
+    code, line = _run(command)
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # what is still unwritten is given up, as the interpreter would try again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 141
+        if code == 0:
+            code, line = 2, f"error: standard output can't be written ({error.strerror}): make room"
+    if line:
+        print(f"kindling: {line}", file=sys.stderr)
+    return code
+
+
+def _run(command: Callable[[], int]) -> tuple[int, str]:
+    """Exit code and the line to print, if any."""
+    try:
+        with signals():
+            return command(), ""
+    except KindlingError as error:
+        return 2, "" if repeats() else f"error: {' '.join(str(error).split())}"
+    except Stopped as stop:
+        return stop.code, stop.line
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the terminal's ^C has a line of its own
+        return 130, "interrupted"
+    except BrokenPipeError:
+        return 141, ""
+    except Exception as error:
+        if tracebacks.of_user(error):
+            raise
+        return 1, f"error: {tracebacks.keep(error)}"
 
 
 def repeats() -> bool:
@@ -69,27 +74,27 @@ def repeats() -> bool:
 
 @contextmanager
 def signals() -> Iterator[None]:
-    """Let a signal end the command wherever it stands, as Ctrl-C does: what it holds open is removed, not left behind.
+    """Let a signal end the command wherever it is, as Ctrl-C does: what it holds open is removed, not left behind.
 
     Raises:
-        Stopped: One came; also in place of an error that this led to.
+        Stopped: A signal came; also in place of an error that this led to.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
-        return  # Python tells no other thread
-    told: list[int] = []
+        return  # Python gives signals to the main thread alone
+    received: list[int] = []
 
-    def line() -> str:
-        return "" if repeats() else f"stopped by {signal.Signals(told[0]).name}"
+    def stopped() -> Stopped:
+        return Stopped(128 + received[0], "" if repeats() else f"stopped by {signal.Signals(received[0]).name}")
 
     def stop(number: int, frame: FrameType | None) -> None:
-        told.append(number)
-        if len(told) > 1:  # it may be the same one, sent to this process and to its group; the next ends it at once
+        received.append(number)
+        if len(received) > 1:  # perhaps the same one, sent to this process and to its group; a third ends it at once
             signal.signal(number, signal.SIG_DFL)
             return
         for end in ENDED_TOO:
             end()
-        raise Stopped(128 + number, line())
+        raise stopped()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}  # Lightning ignores the first
     for number in SIGNALS:
@@ -97,8 +102,8 @@ def signals() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if told:
-            raise Stopped(128 + told[0], line()) from error
+        if received:
+            raise stopped() from error
         raise
     finally:
         ENDED_TOO.clear()

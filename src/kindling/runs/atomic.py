@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all, whatever happens while they are written."""
+"""Files that are complete or not there at all, whatever happens while they are written."""
 
 import fcntl
 import os
@@ -14,15 +14,15 @@ DAY = 24 * 3600  # seconds
 
 @contextmanager
 def atomic_write(file: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
-    """Open a file to be written, which takes its name when it is complete and on the disk.
+    """Open a file for writing; it gets its name when it is complete and on the disk.
 
-    What had that name before stays until then, and stays if writing fails. Where several processes write one file at
-    once, it is that of the last to finish.
+    A file that had that name stays until then, and stays if writing fails. Where several processes write one file at
+    the same time, the last to finish wins.
 
     Args:
         file: In a folder that is there.
         mode: ``w`` or ``wb``.
-        options: As ``open`` takes them; a text is UTF-8, with escapes for what isn't: the bytes of some file names.
+        options: As ``open`` takes them; text is UTF-8, with escapes for what isn't: the bytes of some file names.
 
     Raises:
         OSError: It can't be written.
@@ -46,17 +46,17 @@ def atomic_write(file: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any
 
 
 def hard_link(file: Path, name: Path) -> None:
-    """Let ``name`` stand for the bytes of ``file`` too, however many they are, in place of what it stood for."""
+    """Make ``name`` a second name of ``file``, whatever it was before; a copy where the file system has no links."""
     part = _part(name)
     try:
         part.hardlink_to(file)
-    except OSError:  # the file system has no such thing
+    except OSError:
         with atomic_write(name, "wb") as copy, file.open("rb") as original:
             copy.write(original.read())
     else:
         part.replace(name)
     finally:
-        part.unlink(missing_ok=True)  # which is still there where the name stood for these bytes before
+        part.unlink(missing_ok=True)  # replace() leaves it where both names were the same file already
 
 
 def remove_leftovers(folder: Path, *patterns: str, age: float = 0) -> None:
@@ -64,7 +64,7 @@ def remove_leftovers(folder: Path, *patterns: str, age: float = 0) -> None:
 
     Args:
         patterns: Of the names of temporary files and folders.
-        age: Seconds since they were written to; so many that no living process can be at it.
+        age: Seconds since they were last written to; large enough that no process can still be writing.
     """
     for pattern in patterns:
         for left in folder.glob(pattern):
@@ -75,7 +75,7 @@ def remove_leftovers(folder: Path, *patterns: str, age: float = 0) -> None:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Keep the other processes that ask for the same folder waiting, so that files that belong together stay so."""
+    """Let one process at a time write into a folder, so that files that belong together stay together."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -87,12 +87,12 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def _part(file: Path) -> Path:
-    """The temporary name of a file, another one in each process, also where these are on several machines."""
+    """A temporary name for a file, different in each process, even on several machines."""
     return file.with_name(f"{file.name}.{os.urandom(4).hex()}.part")
 
 
 def sync(path: Path) -> None:
-    """Wait until what was written into a file, or which files a folder has, would survive a power cut."""
+    """Wait until a file's content, or a folder's list of files, would survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

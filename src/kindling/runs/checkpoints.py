@@ -1,7 +1,6 @@
 """Reading a checkpoint back: the file, and the network and data that it stands for."""
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
@@ -23,35 +22,35 @@ from kindling.runs.atomic import atomic_write
 from kindling.runs.find import Checkpoint
 from kindling.schema import matches
 
-NAMED = 4  # weights that don't fit
-PARTS: dict[str, Callable[[Any], bool]] = {  # of a checkpoint, for those that are there
-    "state_dict": lambda part: _is_dict_of(part, object) and all(map(_is_state, part, part.values())),
-    "epoch": lambda part: type(part) is int and part >= 0,
-    "global_step": lambda part: type(part) is int and part >= 0,
-    "pytorch-lightning_version": lambda part: isinstance(part, str) and re.match(r"\d+\.\d+", part) is not None,
-    "hyper_parameters": lambda part: _is_dict_of(part, object) and "_instantiator" not in part,  # names a function
-    "callbacks": lambda part: _is_dict_of(part, object),
-    "facts": lambda part: _is_dict_of(part, object) and matches(part, Facts),
-    "loss": lambda part: isinstance(part, str),
-    "loops": lambda part: _is_dict_of(part, dict) and "fit_loop" in part,
-    "optimizer_states": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
-    "trainer": lambda part: _is_dict_of(part, object),
-    "mid_epoch": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
-    "events": lambda part: matches(part, dict[str, int]),
-    "best": lambda part: matches(part, dict[str, float] | None),
-    "validated": lambda part: matches(part, dict[str, float]),
-    "trackers": lambda part: matches(part, dict[str, str]),
-    "lr_schedulers": lambda part: isinstance(part, list) and all(isinstance(state, dict) for state in part),
+MOST_NAMED = 4  # weights that don't fit
+FORMS: dict[str, Any] = {  # what Lightning and Kindling write as these parts of a checkpoint
+    "state_dict": dict[str, Any],
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "hyper_parameters": dict[str, Any],
+    "callbacks": dict[str, Any],
+    "facts": Facts,
+    "loss": str,
+    "loops": dict[str, dict],
+    "optimizer_states": list[dict],
+    "lr_schedulers": list[dict],
+    "trainer": dict[str, Any],
+    "mid_epoch": list[dict],
+    "events": dict[str, int],
+    "best": dict[str, float] | None,
+    "validated": dict[str, float],
+    "trackers": dict[str, str],
 }
 TRAINING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers")
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, in its own folder; Lightning goes by that for temporary files.
+    """Writes a checkpoint atomically, in its own folder; Lightning would write its temporary file elsewhere.
 
     Args:
-        file: A checkpoint that was read already, and has since been announced and looked through. It is not read again:
-            a training under way may have put another in its place.
+        file: A checkpoint that has been read already. It is not read again, because a training that is still running
+            may have put another in its place.
         content: What was in it.
     """
 
@@ -64,9 +63,6 @@ class CheckpointFiles(TorchCheckpointIO):
         return super().load_checkpoint(path, *args, **kwargs)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        if "://" in str(path):  # not a file of this machine
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
         content = BytesIO()
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(exist_ok=True)
@@ -98,41 +94,46 @@ def read(file: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is no checkpoint, or a damaged one: take another") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{file} is not a Lightning checkpoint: it has no state_dict")
-    for part, is_right in PARTS.items():
-        if part in checkpoint and not is_right(checkpoint[part]):
+    for part, content in checkpoint.items():
+        if part in FORMS and not (matches(content, FORMS[part]) and _is_possible(part, content)):
             raise CheckpointError(
                 f"{file} is damaged: its {part} is not what Lightning writes: take another checkpoint"
             )
-    # which Lightning asks for, and a file of weights alone lacks
+    # what Lightning asks for, and a file of weights alone lacks
     checkpoint = {"pytorch-lightning_version": lightning_version, "callbacks": {}} | checkpoint
     if "config" in checkpoint:
         checkpoint["config"] = trust.check_form(checkpoint["config"], file)
     return checkpoint
 
 
-def _is_dict_of(part: object, kind: type) -> bool:
-    return isinstance(part, dict) and all(isinstance(k, str) and isinstance(v, kind) for k, v in part.items())
-
-
-def _is_state(name: str, value: object) -> bool:
-    return isinstance(value, Tensor) or name.endswith("_extra_state")
+def _is_possible(part: str, content: Any) -> bool:
+    """Whether the values are possible ones, where the form alone doesn't say so."""
+    if part == "state_dict":
+        return all(isinstance(value, Tensor) or name.endswith("_extra_state") for name, value in content.items())
+    if part == "pytorch-lightning_version":
+        return re.match(r"\d+\.\d+", content) is not None
+    if part == "hyper_parameters":
+        return "_instantiator" not in content  # which names a function that Lightning would call
+    if part == "loops":
+        return "fit_loop" in content
+    return part not in ("epoch", "global_step") or content >= 0
 
 
 def check_trainable(content: dict[str, Any], file: Path) -> None:
     """
     Raises:
-        CheckpointError: There are weights in the file, but no training that could go on.
+        CheckpointError: The file lacks what training needs to resume, as one with weights alone does.
     """
     lacking = [part for part in TRAINING if part not in content]
     if lacking:
         raise CheckpointError(
-            f"{file} has no {', '.join(lacking)}, so training can't go on from it: take a run's last.ckpt; "
+            f"{file} has no {', '.join(lacking)}, so training can't resume from it: take a run's last.ckpt; "
             "test, predict and export take the weights"
         )
 
 
 def read_newest(checkpoint: Checkpoint) -> tuple[Checkpoint, dict[str, Any]]:
-    """A checkpoint, or else the first of those that stand in for it which can be read, and its content.
+    """A checkpoint and its content; where it can't be read, the first of its ``others`` that can.
 
     Raises:
         CheckpointError: None can be read.
@@ -155,13 +156,13 @@ def check_fit(weights: dict[str, Tensor], network: LightningModule, file: Path) 
     problems = [f"it has no {name}" for name in expected if name not in weights]
     problems += [f"the network has no {name}" for name in weights if name not in expected]
     problems += [
-        f"{name} is {tuple(weights[name].shape)} there and {tuple(shape)} in the network"
-        for name, shape in ((n, value.shape) for n, value in expected.items() if isinstance(value, Tensor))
-        if name in weights and weights[name].shape != shape
+        f"{name} is {tuple(weights[name].shape)} there and {tuple(value.shape)} in the network"
+        for name, value in expected.items()
+        if isinstance(value, Tensor) and name in weights and weights[name].shape != value.shape
     ]
     if problems:
-        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
         raise CheckpointError(
-            f"{file} does not fit {type(network).__name__}: {'; '.join(problems[:NAMED])}{more}: give the options, "
-            "data and code that it was trained with"
+            f"{file} does not fit {type(network).__name__}: {'; '.join(problems[:MOST_NAMED])}{more}: "
+            "give the options, data and code that it was trained with"
         )

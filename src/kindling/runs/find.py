@@ -14,13 +14,13 @@ LIMITS = ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")  # o
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file, and the folder that what is made of it goes into.
+    """A checkpoint file, and the run whose folder gets what is made of it.
 
     Args:
         file: The checkpoint.
-        run: It belongs to this.
-        others: What stands in for the file, to train on from, where it can't be read.
-        is_last: Whether training from it goes on in the run's own folder.
+        run: The run that it belongs to.
+        others: Files to resume from instead where this one can't be read.
+        is_last: Whether training that resumes from it continues in the run's own folder.
     """
 
     file: Path
@@ -35,7 +35,7 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
     Args:
         wanted: ``best``, ``last``, a run's folder or its name, or a checkpoint file.
         logs: Folder of the runs.
-        resume: Whether to train on: a run's folder then means its last checkpoint, else its best.
+        resume: Whether to resume training: a run's folder then means its last checkpoint, else its best.
         model: Network that ``best`` and ``last`` are restricted to.
         program: How the user calls us, for the remedy.
 
@@ -55,12 +55,11 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
     for folder in (Path(wanted), logs / wanted):
         if folder.is_dir():
             run = Run(folder)
-            if resume and run.to_go_on_from:
-                return going_on(run)
-            file = run.last if resume else run.best
-            if file.is_file():
-                return at(file)
-            raise RunError(f"--ckpt_path {wanted}: there is no {file}")
+            if resume and run.to_resume_from:
+                return resume_point(run)
+            if not resume and run.best.is_file():
+                return at(run.best)
+            raise RunError(f"--ckpt_path {wanted}: there is no {run.last if resume else run.best}")
     file = Path(wanted)
     if file.is_file():
         return at(file)
@@ -73,64 +72,60 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
 def at(file: Path) -> Checkpoint:
     """A checkpoint file with the run that it lies in; one that lies elsewhere gets a folder of its own name."""
     run = Run(file.parent.parent)
-    inside = file.parent.name == "checkpoints" and run.config_file.is_file()
-    is_last = file.resolve() == run.last.resolve()
-    folder = file.with_suffix("" if file.suffix else ".run")
-    return Checkpoint(file, run if inside else Run(folder), is_last=inside and is_last)
+    if file.parent.name != "checkpoints" or not run.config_file.is_file():
+        return Checkpoint(file, Run(file.with_suffix("" if file.suffix else ".run")))
+    return Checkpoint(file, run, is_last=file.resolve() == run.last.resolve())
 
 
-def going_on(run: Run) -> Checkpoint:
-    """What to train on from, in the run's own folder."""
-    file, *others = run.to_go_on_from
+def resume_point(run: Run) -> Checkpoint:
+    """The checkpoint that training resumes from in the run's own folder."""
+    file, *others = run.to_resume_from
     return Checkpoint(file, run, tuple(others), is_last=True)
 
 
 def find_unfinished(logs: Path, *, model: str | None, program: str, limits: Mapping[str, Any]) -> Checkpoint:
-    """The last checkpoint of the newest run whose training has not ended, or is to go on beyond its end.
+    """The last checkpoint of the newest run that has not ended, or that is to be trained beyond its end.
 
     Args:
-        limits: How far to train, by the names in ``LIMITS``; what the run's own options say where one is None.
+        limits: How far to train, by the names in ``LIMITS``; None where the run's own options hold.
 
     Raises:
-        RunError: There is no run with a last checkpoint, or none of them has anything to go.
+        RunError: There is no run with a checkpoint, or none of them has anything left to train.
     """
-    newest, why = None, ""
+    finished = None
     for run in newest_first(logs, model):
-        if not run.to_go_on_from:
+        if not run.to_resume_from:
             continue
-        own = run.options("trainer")
-        epochs, steps = run.trained()
-        to_go = [_or(limits[name], own.get(name)) for name in ("max_epochs", "max_steps")]
-        reached = any(-1 < limit <= done for done, limit in zip((epochs, steps), to_go, strict=True))
-        ended = run.last.is_file() and not run.previous.is_file() and bool(_stopped_by(own))
-        more = any(value is not None and str(value) != str(own.get(name)) for name, value in limits.items())
-        if run.previous.is_file() or not (reached or (ended and not more)):
-            return going_on(run)
-        if newest is None:
-            newest = run
-            why = FINISHED.format(what=run, done=epochs, unit="epochs", more=2 * epochs)
-            why = why if reached else stopped(run, own, epochs)
-    if newest is None:
+        if run.previous.is_file() or _goes_further(run, limits):
+            return resume_point(run)
+        finished = finished or run
+    if finished is None:
         return find("last", logs, resume=True, model=model, program=program)  # says what is missing
-    raise RunError(why)
+    epochs, _ = finished.trained()
+    if _has_reached(finished, finished.options("trainer")):
+        raise RunError(FINISHED.format(what=finished, done=epochs, unit="epochs", more=2 * epochs))
+    raise RunError(stopped(finished, finished.options("trainer"), epochs))
 
 
 def stopped(what: Path | Run, trainer: Mapping[str, Any], epochs: int) -> str:
-    """What to say of a training that ended before its limits.
+    """The message about a training that ended before its limits.
 
     Args:
         trainer: Its options.
     """
-    by = _stopped_by(trainer) or "a callback"
+    timed, early = trainer.get("max_time"), "EarlyStopping" in str(trainer.get("callbacks"))
+    by = " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed)) or "a callback"
     return f"{what} was ended by {by} after {epochs} epochs: to go on, add e.g. --trainer.min_epochs {2 * epochs}"
 
 
-def _stopped_by(trainer: Mapping[str, Any]) -> str:
-    early, timed = "EarlyStopping" in str(trainer.get("callbacks")), trainer.get("max_time")
-    return " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed))
+def _goes_further(run: Run, limits: Mapping[str, Any]) -> bool:
+    """Whether limits are given that are not the run's own, and that its training has not reached."""
+    own = run.options("trainer")
+    changed = {name: limit for name, limit in limits.items() if limit is not None and str(limit) != str(own.get(name))}
+    return bool(changed) and not _has_reached(run, own | changed)
 
 
-def _or(typed: str | int | None, own: int | None) -> int:
-    """The limit that holds; -1 for none."""
-    limit = own if typed is None else typed
-    return -1 if limit is None or not str(limit).lstrip("-").isdigit() else int(limit)
+def _has_reached(run: Run, limits: Mapping[str, Any]) -> bool:
+    """Limits of -1 or None, and words, which the parser will refuse, are never reached."""
+    pairs = zip(run.trained(), (str(limits.get(f"max_{unit}")) for unit in ("epochs", "steps")), strict=True)
+    return any(limit.isdigit() and int(limit) <= done for done, limit in pairs)

@@ -30,27 +30,19 @@ class Run:
 
     @property
     def previous(self) -> Path:
-        """What was the last checkpoint before; there while a training is under way, or was when it was killed."""
+        """The last checkpoint but one; it is there until the training ends, so also where that was killed."""
         return self.folder / "checkpoints" / "previous.ckpt"
 
     @property
-    def to_go_on_from(self) -> list[Path]:
-        """Checkpoints that are there to train on from, newest first: the others stand in for one that is damaged."""
-        files = (self.last, self.previous, self.best)
-        return [file for file in files if file.is_file()]
+    def to_resume_from(self) -> list[Path]:
+        """Checkpoints that training can resume from, newest first: the others stand in for one that is damaged."""
+        return [file for file in (self.last, self.previous, self.best) if file.is_file()]
 
-    def root(self, as_given: object = None) -> str | None:
-        """The ``--trainer.default_root_dir`` under which it lies; None for the working directory, and elsewhere.
-
-        Args:
-            as_given: Another spelling of it, which is kept if it is the same folder.
-        """
-        place = self.folder.resolve().parent
-        if place.name != LOGS:
-            return None
-        if isinstance(as_given, str) and Path(as_given).resolve() == place.parent:
-            return as_given
-        return None if place.parent == Path.cwd() else str(self.folder.parent.parent)
+    @property
+    def root(self) -> str | None:
+        """The ``--trainer.default_root_dir`` under which it lies; None for the working directory, and elsewhere."""
+        logs = self.folder.resolve().parent
+        return None if logs.name != LOGS or logs.parent == Path.cwd() else str(self.folder.parent.parent)
 
     @property
     def config_file(self) -> Path:
@@ -72,11 +64,11 @@ class Run:
         return config
 
     def metrics(self) -> list[dict[str, str]]:
-        """The rows of ``metrics.csv``, one an epoch; none where there is no such file."""
+        """The rows of ``metrics.csv``, one per epoch; none where there is no such file."""
         return read_rows(self.folder / "metrics.csv")
 
     def trained(self) -> tuple[int, int]:
-        """Epochs and optimizer steps that ``metrics.csv`` has seen."""
+        """Epochs and optimizer steps up to the last row of ``metrics.csv``."""
         rows = self.metrics()
         return (int(rows[-1]["epoch"]), int(rows[-1]["step"])) if rows else (0, 0)
 
@@ -86,7 +78,7 @@ class Run:
         return str(self.options("model").get("class_path")).rpartition(".")[2]
 
     def options(self, key: str) -> dict[str, Any]:
-        """What ``config.yaml`` holds under ``key``; a name alone is a class."""
+        """What ``config.yaml`` holds under ``key``; a name alone is the name of a class."""
         found = self.config().get(key)
         return found if isinstance(found, dict) else {"class_path": found}
 
@@ -116,7 +108,7 @@ def claim(logs: Path) -> Run:
 
 
 def newest_first(logs: Path, model: str | None = None) -> Iterator[Run]:
-    """Training runs, newest first; of the network class ``model`` alone where it is given."""
+    """Training runs, newest first; only those of the network class ``model`` where it is given."""
     folders = [f for f in logs.iterdir() if _number(f) >= 0] if logs.is_dir() else []
     for folder in sorted(folders, key=_number, reverse=True):
         run = Run(folder)

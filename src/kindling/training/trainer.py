@@ -1,23 +1,30 @@
-"""Lightning's Trainer, with the two further commands that the command line has."""
+"""Lightning's Trainer, with Kindling's callbacks and loggers."""
 
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-from lightning import pytorch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.tuner import Tuner
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
-from kindling.callbacks.report import publish
+from kindling.callbacks.after_epoch import AfterEpoch
+from kindling.callbacks.report.progress import Progress
+from kindling.callbacks.resume.mid_epoch import MidEpochState
+from kindling.callbacks.resume.reseed import Reseed
 from kindling.data.base import DataModule
-from kindling.errors import RunError, UsageError
-from kindling.export import write as export
+from kindling.errors import UsageError
 from kindling.models.base import SupervisedModule
-from kindling.pictures import lr_search, style
-from kindling.runs import checkpoints, find
-from kindling.runs.folder import LOGS
+from kindling.runs import checkpoints
+from kindling.runs.folder import Run
+from kindling.training.job import Job
+from kindling.training.loggers import make_loggers
+
+TRAINER_DEFAULTS = {"log_every_n_steps": 1, "enable_model_summary": False}
 
 
 class Unprofiled(PassThroughProfiler):
@@ -29,86 +36,63 @@ class Unprofiled(PassThroughProfiler):
         return self.nothing
 
 
-class Trainer(pytorch.Trainer):
-    """Commands are methods here, as ``fit`` and ``test`` are: LightningCLI takes their options from the signatures."""
+def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fixed: Any) -> Trainer:
+    """
+    Args:
+        run: What the loggers write about; None for none.
+        callbacks: Of the command. Those with an ``after_epoch`` or ``after_batch`` are called then.
+        fixed: Arguments of the Trainer that the command sets.
 
-    def lr_find(
-        self,
-        model: LightningModule,
-        datamodule: LightningDataModule | None = None,
-        min_lr: float = 1e-5,
-        max_lr: float = 1.0,
-        num_training: int = 100,
-    ) -> tuple[float, Path]:
-        """Find a learning rate: the one at which the loss falls fastest while the rate rises step by step.
+    Raises:
+        UsageError: The options of the Trainer don't go together, or not with what a run keeps.
+    """
+    options = TRAINER_DEFAULTS | job.trainer_options | fixed
+    if options.get("barebones"):
+        raise UsageError("--trainer.barebones true: no score is logged then, which all that follows needs: drop it")
+    own = options.get("callbacks") or []
+    own = list(own) if isinstance(own, list | tuple) else [own]
+    progress = [Progress()] if options.get("enable_progress_bar") is not False else []
+    # where there is another bar, ours keeps to its line per epoch
+    shown = [] if any(isinstance(callback, ProgressBar) for callback in own) else progress
+    options["callbacks"] = [*own, Reseed(), MidEpochState(), *shown, *callbacks]
+    options["profiler"] = options.get("profiler") or Unprofiled()
+    if run is not None:
+        resume_step = job.content["global_step"] if job.resumes else None
+        kept = job.content.get("loggers")
+        options["logger"] = make_loggers(options.get("logger"), run, job.command, resume_step, kept)
+    if isinstance(job.data, DataModule) and isinstance(job.model, SupervisedModule):
+        job.data.shares_batches, options["use_distributed_sampler"] = True, False
+    try:
+        trainer = job.trainer = Trainer(**options)
+    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+        chosen = {key: options.get(key) for key in ("accelerator", "devices", "strategy", "precision", "profiler")}
+        typed = [f".{key} {value}" for key, value in chosen.items() if isinstance(value, str | int) and value != "auto"]
+        raise UsageError(f"--trainer{' --trainer'.join(typed)}: {error}") from error
+    _check_kept(trainer, options.get("strategy"))
+    after_epoch: list[Any] = [*progress, *(c for c in callbacks if hasattr(c, "after_epoch"))]
+    after_batch: list[Any] = [c for c in callbacks if hasattr(c, "after_batch")]
+    if after_batch:
+        trainer.callbacks.insert(0, AfterEpoch(after_epoch, after_batch))  # type: ignore[attr-defined]
+    # Lightning's own answer to SIGTERM has all processes meet, and hangs where one is waiting for another already
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and no plugin of the user's
+        file = job.checkpoint.file if job.checkpoint else None
+        trainer.strategy.checkpoint_io = checkpoints.CheckpointFiles(file, job.content)
+    return trainer
 
-        Args:
-            model: The network.
-            datamodule: The data.
-            min_lr: Rate of the first step.
-            max_lr: Rate of the last step.
-            num_training: Steps; the search ends earlier where the loss grows to four times its lowest.
 
-        Returns:
-            The learning rate, and the picture of the search.
-
-        Raises:
-            UsageError: The options leave nothing to search.
-            RunError: The loss fell nowhere, or was not finite.
-        """
-        if not 0 < min_lr < max_lr:
-            raise UsageError(f"--min_lr {min_lr} --max_lr {max_lr}: the first has to be above 0 and below the second")
-        if num_training < 20:
-            raise UsageError(f"--num_training {num_training}: at least 20 steps are needed to see a slope")
-        limit, self.fit_loop.max_epochs = self.fit_loop.max_epochs, -1  # the steps are counted instead
-        try:
-            finder: Any = Tuner(self).lr_find(
-                model, datamodule=datamodule, min_lr=min_lr, max_lr=max_lr, num_training=num_training, update_attr=False
-            )
-        finally:
-            self.fit_loop.max_epochs = limit
-        if finder is None:
-            raise UsageError("--trainer.fast_dev_run true leaves no steps to search a learning rate with")
-        found = lr_search.steepest(finder.results["lr"], finder.results["loss"])
-        if found is None:
-            raise RunError("the loss fell at no learning rate, so there is none to suggest: try another --min_lr")
-        picture = Path(self.default_root_dir) / LOGS / "lr_find.png"
-        if self.is_global_zero:
-            curve = partial(lr_search.draw, finder.results["lr"], finder.results["loss"], found, type(model).__name__)
-            publish.save(picture, style.paint(curve))
-        return found, picture
-
-    def export(
-        self,
-        model: LightningModule,
-        datamodule: LightningDataModule | None = None,
-        ckpt_path: str | Path | None = None,
-        format: Literal["weights", "onnx", "pt2"] = "weights",
-    ) -> None:
-        """Write the trained network into a file that can be used elsewhere, checked in a process of its own.
-
-        Args:
-            model: The network.
-            datamodule: The data, whose test samples it is checked on.
-            ckpt_path: Checkpoint with the weights.
-            format: weights (state_dict and safetensors), onnx, or pt2 (torch.export).
-
-        Raises:
-            UsageError: The network or the data is of a kind that can't be exported, or a package is missing.
-            RunError: The file, loaded anew, gives other predictions.
-        """
-        if not isinstance(model, SupervisedModule) or not isinstance(datamodule, DataModule) or ckpt_path is None:
-            raise UsageError(f"export takes a SupervisedModule and its DataModule, and {type(model).__name__} is none")
-        export.check_installed(format)
-        content = self.strategy.checkpoint_io.load_checkpoint(ckpt_path, weights_only=True)
-        checkpoints.check_fit(content["state_dict"], model, Path(ckpt_path))
-        model.load_state_dict(content["state_dict"])
-        datamodule.prepare_data()
-        datamodule.setup("test")
-        checkpoint = find.at(Path(ckpt_path))
-        folder = checkpoint.run.folder / "export"
-        try:
-            export.export(format, model.eval(), datamodule, checkpoint, content, folder)
-        finally:
-            with suppress(OSError):
-                folder.rmdir()  # where nothing came of it
+def _check_kept(trainer: Trainer, strategy: object) -> None:
+    """
+    Raises:
+        UsageError: What the training leaves behind would be lost, or not be there when it is needed.
+    """
+    if type(trainer.strategy.launcher) is _MultiProcessingLauncher:
+        raise UsageError(
+            f"--trainer.strategy {strategy}: its processes, made for notebooks, keep to themselves what they find: "
+            "choose ddp"
+        )
+    if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO):
+        raise UsageError(
+            "--trainer.plugins AsyncCheckpointIO: a checkpoint has to be whole before the training goes on, so that a "
+            "run survives whatever ends it: drop it"
+        )

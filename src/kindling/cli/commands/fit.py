@@ -1,0 +1,46 @@
+from typing import TYPE_CHECKING
+
+from kindling.errors import Stopped
+from kindling.runs import trust
+from kindling.runs.folder import Run
+
+if TYPE_CHECKING:
+    from kindling.training.job import Job
+
+
+def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False) -> None:
+    """Train.
+
+    Args:
+        test_after_fit: Test the best checkpoint at the end.
+        histograms: Show the weights' distributions in TensorBoard.
+    """
+    from kindling.training.fit import fit as train
+    from kindling.training.session import say
+
+    try:
+        run = train(job, test_after_fit, histograms)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        say(f"\nInterrupted: {_remedy(job) or 'before anything was saved'}")
+        raise Stopped(stop.code if isinstance(stop, Stopped) else 130) from None
+    except Exception as error:
+        if remedy := _remedy(job):
+            error.add_note(remedy)
+        raise
+    if run is not None:
+        best = f"--ckpt_path best{_naming(job, run, 'model', 'data', 'loss')}"
+        say(f"Next: {job.program} test {best}  |  predict {best}  |  make tensorboard")
+
+
+def _remedy(job: "Job") -> str:
+    """How to go on with a training; empty where nothing of it was saved."""
+    if job.run is None or not job.saved:
+        return ""
+    which = job.run if job.options["trainer"]["default_root_dir"] else "last"
+    return f"{job.program} fit --ckpt_path {which}{_naming(job, job.run, *job.options)}  goes on after step {job.saved}"
+
+
+def _naming(job: "Job", run: Run, *options: str) -> str:
+    """What to type beside ``--ckpt_path``: of some of a run's options, what its checkpoint alone may not bring."""
+    unknown = any(trust.unknown({key: job.options[key] for key in options if key in job.options}))
+    return f" -c {run.config_file}" if unknown else ""

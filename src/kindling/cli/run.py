@@ -1,0 +1,129 @@
+"""One command, from its options to its end; what goes wrong on the way becomes one line."""
+
+import argparse
+import re
+import secrets
+from itertools import takewhile
+from os import environ
+from pathlib import Path
+from traceback import walk_tb
+
+import torch.distributed as dist
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from kindling.callbacks.resume import mid_epoch
+from kindling.cli import commands, options, process, tracebacks
+from kindling.cli import system_errors as machine
+from kindling.cli.arguments import Request
+from kindling.cli.parser import make_parser, make_parts, parse
+from kindling.cli.parser_errors import explain
+from kindling.errors import CheckpointError, UsageError
+from kindling.runs.find import Checkpoint
+from kindling.tasks import losses
+from kindling.training.job import Start, make_job
+from kindling.training.session import is_first_process, session
+
+SAVED = (  # what makes a run what it is
+    *("seed_everything", "trainer", "model", "loss", "data", "optimizer", "lr_scheduler"),
+    *("checkpoint_every", "monitor", "mode"),
+)
+
+
+@machine.said_once()
+def run(request: Request, checkpoint: Checkpoint | None, program: str) -> int:
+    """Carry out one command.
+
+    Args:
+        request: What was typed.
+        checkpoint: What it starts from, if anything.
+        program: How the user calls us, for the commands in messages.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        KindlingError: The user has something to mend.
+    """
+    try:
+        with machine.answered():
+            _carry_out(request, checkpoint, program)
+    except SystemExit as stop:
+        if stop.code != 0:
+            raise
+        return 0  # --help or --print_config
+    except argparse.ArgumentError as error:
+        raise UsageError(explain(str(error))) from error
+    except MisconfigurationException as error:  # Lightning's word for options that don't go together
+        raise UsageError(str(error)) from error
+    except (AttributeError, LookupError, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
+        frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+        files = [Path(code.co_filename).as_posix() for code in frames]
+        restoring = any(code.co_name.startswith("restore") for code in frames)  # as Lightning names what hands it out
+        if checkpoint and (restoring or mid_epoch.__file__ in files or _by_optimizer(files)):
+            what = f"{checkpoint.file} holds a state that does not fit ({error}): take another"
+            raise CheckpointError(what) from error
+        if _by_optimizer(files):
+            raise UsageError(f"--optimizer: {error}") from error
+        if tracebacks.of_user(error) or not _by_lightning(error, files):
+            raise
+        raise UsageError(explain(str(error))) from error
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()  # gloo's threads, left to the interpreter's end, at times abort it
+    return 0
+
+
+def _carry_out(request: Request, checkpoint: Checkpoint | None, program: str) -> None:
+    command = request.command
+    start = Start.read(checkpoint) if checkpoint else None
+    restored = options.of_run(start.content.get("config", {}), request) if start else {}
+    taken = options.to_restore(restored, request, start.checkpoint) if start and start.checkpoint else {}
+    parser = make_parser(command)
+    config = parse(parser, request, taken, start)
+    if config["seed_everything"] is True:
+        config["seed_everything"] = _draw_seed()
+    found = yaml.safe_load(parser.dump(config, skip_unset=False))
+    options.check(found, command)
+    kept = options.spelled({key: found[key] for key in SAVED})
+    with session(kept["seed_everything"]):
+        loss = losses.make_loss(kept["loss"])
+        try:
+            parts = make_parts(parser, config)
+        except ValueError as error:
+            raise _of_class(error, kept) from error
+        job = make_job(command, kept, **parts, loss=loss, start=start, program=program)
+        process.ENDED_TOO.append(job.end_other_processes)
+        commands.function(command)(job, **{name: config[name] for name in commands.own_options(command)})
+
+
+def _of_class(error: ValueError, kept: options.Options) -> BaseException:
+    """What there is to say of a class that could not be made, e.g. a callback: jsonargparse wraps what it raised."""
+    inner = error.__cause__ or error
+    if type(inner) is not ValueError or tracebacks.of_user(inner):
+        return inner
+    made = re.search(r"class_path '(.+?)'", str(inner))
+    of = [f"--trainer.{key}" for key, value in kept["trainer"].items() if made and made[1] in str(value)]
+    return UsageError(" ".join([*of, explain(str(inner))]))
+
+
+def _by_optimizer(files: list[str]) -> bool:
+    """Whether torch's optimizer raised it, not the network that an LBFGS calls."""
+    innermost = takewhile(lambda file: "lightning" not in file, reversed(files))
+    return any("/torch/optim/" in file for file in innermost)
+
+
+def _by_lightning(error: Exception, files: list[str]) -> bool:
+    """Whether it is Lightning's, or of a package that it looked for: then its words are about options."""
+    files = [file for file in files if not file.endswith("torch/nn/modules/module.py")]  # where an attribute is missing
+    return isinstance(error, ModuleNotFoundError) or "/lightning/pytorch/" in files[-1]
+
+
+def _draw_seed() -> int:
+    """A random seed, the same in all processes of one training."""
+    if not is_first_process() and "PL_GLOBAL_SEED" in environ:  # started by the first process, after it drew
+        return int(environ["PL_GLOBAL_SEED"])
+    if int(environ.get("WORLD_SIZE", 1)) > 1:
+        raise UsageError("--seed_everything true: processes started by torchrun can't agree on one, so give a number")
+    seed = secrets.randbelow(2**32)
+    print(f"Drew seed {seed}")
+    return seed

@@ -1,0 +1,130 @@
+"""What is done with a trained network: test, validate, predict and export; and the search for a learning rate."""
+
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.tuner import Tuner
+
+from kindling.callbacks.report import publish
+from kindling.callbacks.report.predictions import PredictionWriter
+from kindling.callbacks.report.score_files import ScoreFile
+from kindling.callbacks.report.test_report import TestReport
+from kindling.data.base import DataModule
+from kindling.errors import RunError, UsageError
+from kindling.export import write
+from kindling.models.base import SupervisedModule
+from kindling.pictures import drawing, lr_search
+from kindling.runs.find import Checkpoint
+from kindling.runs.folder import LOGS
+from kindling.training.fit import check_writable, remove_searches
+from kindling.training.job import Job
+from kindling.training.session import say
+from kindling.training.trainer import make_trainer
+
+ASIDE = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}  # of what keeps no run
+VERBS = {"test": "Testing", "validate": "Validating", "predict": "Predicting with", "export": "Exporting"}
+
+
+def evaluate(job: Job) -> dict[str, float]:
+    """Test or validate, in the folder of the run that the checkpoint is of.
+
+    Returns:
+        The scores by their names.
+    """
+    checkpoint = _announce(job)
+    trainer = make_trainer(job, checkpoint.run, [ScoreFile(checkpoint.run.folder), TestReport(checkpoint.run.folder)])
+    score = trainer.test if job.command == "test" else trainer.validate
+    score(job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def predict(job: Job) -> None:
+    """Write ``predictions.csv`` into the folder of the run that the checkpoint is of."""
+    checkpoint = _announce(job)
+    trainer = make_trainer(job, None, [PredictionWriter(checkpoint.run.folder)], logger=False)
+    trainer.predict(
+        job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, return_predictions=False
+    )
+
+
+def export(job: Job, format: str = "weights") -> None:
+    """Write the trained network into a file that can be used elsewhere, checked in a process of its own.
+
+    Args:
+        format: weights (state_dict and safetensors), onnx, or pt2 (torch.export).
+
+    Raises:
+        UsageError: The network or the data is of a kind that can't be exported, or a package is missing.
+        RunError: The file, loaded anew, gives other predictions.
+    """
+    model, data = job.model, job.data
+    if not isinstance(model, SupervisedModule):
+        raise UsageError(f"export needs a network that is a SupervisedModule, and {type(model).__name__} is none")
+    if not isinstance(data, DataModule):
+        raise UsageError(f"export needs data that is a kindling.data DataModule, and {type(data).__name__} is none")
+    write.check_installed(format)
+    checkpoint = _announce(job)
+    model.load_state_dict(job.content["state_dict"])
+    data.prepare_data()
+    data.setup("test")
+    folder = checkpoint.run.folder / "export"
+    try:
+        write.export(format, model.eval(), data, checkpoint, job.content, folder)
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # where nothing came of it
+
+
+def lr_find(job: Job, min_lr: float, max_lr: float, num_training: int) -> tuple[float, Path]:
+    """Find a learning rate: the one at which the loss falls fastest while the rate rises step by step.
+
+    Args:
+        min_lr: Rate of the first step.
+        max_lr: Rate of the last step.
+        num_training: Steps; the search ends earlier where the loss grows to four times its lowest.
+
+    Returns:
+        The learning rate, and the picture of the search.
+
+    Raises:
+        UsageError: The options leave nothing to search.
+        RunError: The loss fell nowhere, or was not finite.
+    """
+    if not 0 < min_lr < max_lr:
+        raise UsageError(f"--min_lr {min_lr} --max_lr {max_lr}: the first has to be above 0 and below the second")
+    if num_training < 20:
+        raise UsageError(f"--num_training {num_training}: at least 20 steps are needed to see a slope")
+    if job.options["trainer"]["fast_dev_run"]:
+        raise UsageError("--trainer.fast_dev_run true leaves no steps to search a learning rate with")
+    # the steps are counted instead of the epochs
+    trainer = make_trainer(job, None, [], **ASIDE, max_epochs=-1)
+    remove_searches(Path(trainer.default_root_dir))
+    finder: Any = Tuner(trainer).lr_find(
+        job.model, datamodule=job.data, min_lr=min_lr, max_lr=max_lr, num_training=num_training, update_attr=False
+    )
+    found = lr_search.steepest(finder.results["lr"], finder.results["loss"])
+    if found is None:
+        raise RunError("the loss fell at no learning rate, so there is none to suggest: try another --min_lr")
+    picture = Path(trainer.default_root_dir) / LOGS / "lr_find.png"
+    if trainer.is_global_zero:
+        name = type(job.model).__name__
+        curve = partial(lr_search.draw, finder.results["lr"], finder.results["loss"], found, name)
+        publish.save(picture, drawing.paint(curve))
+    return found, picture
+
+
+def _announce(job: Job) -> Checkpoint:
+    """Say which weights are used.
+
+    Raises:
+        PermissionError: The run's folder can't be written into.
+    """
+    if job.checkpoint is None:
+        raise RuntimeError(f"{job.command} needs a checkpoint")
+    job.run = job.checkpoint.run
+    check_writable(job.run.folder)
+    epoch = f", epoch {job.content['epoch']}" if "epoch" in job.content else ""
+    say(f"{VERBS[job.command]} {job.checkpoint.file} ({type(job.model).__name__}{epoch})")
+    return job.checkpoint

@@ -1,0 +1,189 @@
+"""Training: a job becomes a run."""
+
+import errno
+import gc
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from lightning.pytorch import Callback, Trainer
+
+from kindling.callbacks.after_epoch import short
+from kindling.callbacks.report.curves import Curves
+from kindling.callbacks.report.graph import Graph
+from kindling.callbacks.report.histograms import Histograms
+from kindling.callbacks.report.metrics_writer import MetricsWriter, cut
+from kindling.callbacks.report.score_files import ScoreFile
+from kindling.callbacks.report.test_report import TestReport
+from kindling.callbacks.resume.checkpoints import BestAndLast
+from kindling.callbacks.resume.graceful_stop import GracefulStop
+from kindling.callbacks.resume.optimizer_options import OptimizerOptions
+from kindling.errors import RunError
+from kindling.models.base import SupervisedModule
+from kindling.runs.atomic import DAY, atomic_write, remove_leftovers
+from kindling.runs.class_names import as_typed
+from kindling.runs.folder import LOGS, Run, claim
+from kindling.training.job import Job
+from kindling.training.resume import flat
+from kindling.training.session import is_first_process, say
+from kindling.training.trainer import make_trainer
+
+
+def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run | None:
+    """Train.
+
+    Args:
+        test_after_fit: Test the best checkpoint at the end.
+        histograms: Show the distributions of weights and gradients in TensorBoard.
+
+    Returns:
+        The run; None for a ``fast_dev_run``, which keeps nothing.
+
+    Raises:
+        Stopped: A signal ended it; what was saved can be gone on with.
+        KindlingError: The user has something to mend.
+    """
+    run = job.run = _run_folder(job)
+    gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
+    try:
+        trainer = make_trainer(job, run, _callbacks(job, run, test_after_fit, histograms))
+        with _opened(job, run, Path(trainer.default_root_dir)):
+            _announce(job, run, trainer)
+            trainer.fit(job.model, datamodule=job.data, ckpt_path=job.checkpoint.file if job.checkpoint else None)
+    except BaseException:
+        if run and not job.saved and not run.metrics() and is_first_process():
+            shutil.rmtree(run.folder)  # of a training that never began
+        raise
+    finally:
+        gc.unfreeze()
+    if run is None:
+        return None
+    run = job.run = Run(trainer.strategy.broadcast(run.folder))
+    _summarize(run, trainer)
+    if test_after_fit:
+        if not run.best.is_file():
+            raise RunError(f"--test_after_fit: {run.folder} has no best checkpoint to test")
+        say(f"Testing {run.best}")
+        trainer.test(job.model, datamodule=job.data, ckpt_path=run.best, weights_only=True, verbose=False)
+    if trainer.is_global_zero:
+        run.previous.unlink(missing_ok=True)  # as all that comes at the end has come
+    return run
+
+
+def check_writable(folder: Path) -> None:
+    """
+    Raises:
+        PermissionError: The folder is there, and not for this user to write into.
+    """
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def remove_searches(root: Path) -> None:
+    """Remove what Lightning's searches left where they were killed."""
+    remove_leftovers(root, ".lr_find_*.ckpt", ".scale_batch_size_*.ckpt", age=DAY)  # younger ones may be in use
+
+
+def _run_folder(job: Job) -> Run | None:
+    if job.options["trainer"]["fast_dev_run"]:
+        return None  # keeps nothing
+    if job.resumes and job.checkpoint:
+        check_writable(job.checkpoint.run.folder)
+        return job.checkpoint.run
+    logs = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS
+    # other processes of this training learn the folder from the first, when they have met
+    return claim(logs) if is_first_process() else Run(logs / "version_x")
+
+
+def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool) -> list[Callback]:
+    callbacks: list[Callback] = []
+    if run is not None:
+        if test_after_fit:
+            callbacks += [ScoreFile(run.folder), TestReport(run.folder)]
+        shown = flat({key: value for key, value in job.options.items() if key != "trainer"})
+        shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
+        logged, every = job.options["trainer"]["log_every_n_steps"], job.options["checkpoint_every"]
+        callbacks += [MetricsWriter(run.folder, logged, shown), Curves(run.folder), Graph()]
+        callbacks += [Histograms()] if histograms else []
+        if job.options["trainer"]["enable_checkpointing"] is not False:
+            callbacks.append(BestAndLast(run.folder, job.monitor.name, job.options, every, job.monitor.mode))
+        if changed := _changed_optimizer_options(job):
+            callbacks.append(OptimizerOptions(changed))
+    return [*callbacks, GracefulStop()]
+
+
+def _changed_optimizer_options(job: Job) -> dict[str, Any]:
+    both = (job.content.get("config", {}), job.options)
+    then, now = ((options.get("optimizer") or {}).get("init_args", {}) for options in both)
+    return {name: value for name, value in now.items() if then and value != then.get(name)}
+
+
+@contextmanager
+def _opened(job: Job, run: Run | None, root: Path) -> Iterator[None]:
+    """Make a run's folder ready to be trained in, by this process alone.
+
+    Raises:
+        RunError: It is being trained in, or its metrics can't be read.
+    """
+    if run is None or not is_first_process():
+        yield
+        return
+    run.metrics()  # where they can't be read, nothing is written
+    lock = FileLock(run.folder / ".lock", timeout=0)  # free again with this process, however that ends
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"{run} is being trained by another process: wait for it, or stop it") from error
+    try:
+        names = ("checkpoints/*", "config.yaml", "metrics.csv", "curves.png")
+        remove_leftovers(run.folder, *(f"{name}.*part" for name in names))
+        remove_searches(root)
+        if job.start.damaged:
+            aside = job.start.damaged.replace(job.start.damaged.with_name("damaged.ckpt"))
+            say(f"{job.start.damaged} can't be read: set aside as {aside.name}, going on from the one before")
+        if run.previous.is_file() and "events" in job.content:
+            cut(run.folder, job.content["events"])
+        with atomic_write(run.config_file) as file:
+            file.write(f"# {job.program} fit -c {run.config_file}  trains the same again\n")
+            file.write(yaml.safe_dump(job.options, sort_keys=False, allow_unicode=True))
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _announce(job: Job, run: Run | None, trainer: Trainer) -> None:
+    """Say what is about to be trained, on what and where."""
+    if job.checkpoint:
+        model = type(job.model).__name__
+        say(f"Resuming from {job.checkpoint.file} ({model}, epoch {job.content['epoch']})")
+        return
+    names = [type(job.model).__name__]
+    if isinstance(job.model, SupervisedModule):
+        names.append(job.model.task.name)
+    count = sum(p.numel() for p in job.model.parameters())
+    data = getattr(job.data, "title", type(job.data).__name__) if job.data else "its own data"
+    device, seed = trainer.strategy.root_device, job.options["seed_everything"]
+    where = run.folder if run else "nowhere (fast_dev_run)"
+    say(f"{', '.join(names)}, {count:,} parameters, on {data}, {device}, seed {seed} -> {where}")
+
+
+def _summarize(run: Run, trainer: Trainer) -> None:
+    """Say how it went, and what is there now."""
+    keeper = BestAndLast.of(trainer)
+    if keeper and keeper.best:
+        scores = "  ".join(f"{k} {short(v)}" for k, v in keeper.best.items() if k.startswith("val/"))
+        say(f"Best epoch {keeper.best['epoch']}: {scores}")
+    elif keeper:
+        say(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")
+    files = ["config.yaml", "metrics.csv", "curves.png", *(["checkpoints/"] if keeper else [])]
+    files += [
+        f"{type(logger).__name__.removesuffix('Logger').replace('Run', 'TensorBoard')} events"
+        for logger in trainer.loggers
+    ]
+    say(f"In {run.folder}: {', '.join(files)}")

@@ -1,0 +1,257 @@
+"""The parts of a training, made from classes: data, loss, network, optimizer and scheduler.
+
+Each is given as a name, a class, a ``functools.partial`` of a class, or an object that is made already.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import ReduceLROnPlateau
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.utils.data import Dataset
+
+from kindling.errors import DataError, UsageError
+from kindling.facts import SIZES, Facts
+from kindling.models.base import PLATEAU, SupervisedModule
+from kindling.registry import import_class, nearest
+from kindling.runs import trust
+from kindling.runs.trust import Options
+from kindling.tasks.base import Task
+
+STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that step with every batch
+NOT_OPTIONS = {*SIZES, "params", "optimizer"}  # arguments that Kindling fills
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The score that decides which epoch is the best.
+
+    Args:
+        name: As it is logged, e.g. ``val/acc``.
+        mode: ``min`` where low is good, ``max`` where high is.
+    """
+
+    name: str
+    mode: str
+
+
+def named(kind: str, given: Any) -> Any:
+    """The class that a name stands for; anything else as it is given.
+
+    Args:
+        kind: ``model``, ``data``, ``loss``, ``optimizer`` or ``lr_scheduler``.
+        given: A name such as ``SimpleNet``, the import path of a class, or no text at all.
+
+    Raises:
+        UsageError: There is no such class.
+    """
+    if not isinstance(given, str):
+        return given
+    known = trust.classes(kind)
+    if given not in known and "." not in given:
+        raise UsageError(f"there is no {kind} {given!r}{nearest(given, known) or ': there are ' + ', '.join(known)}")
+    return import_class(known.get(given, given), f"--{kind}")
+
+
+def make_data(given: Any, content: dict[str, Any]) -> LightningDataModule | None:
+    """The data, with what an earlier training found out about it, before it is read or asked for facts.
+
+    Args:
+        given: A LightningDataModule, its class or name; or datasets: ``(train, val)``, ``(train, val, test)``.
+        content: Of the checkpoint to start from, if any.
+    """
+    given = named("data", given)
+    if isinstance(given, tuple | list):
+        from kindling.data import FromDatasets
+
+        given = FromDatasets(*given)
+    data = given() if callable(given) else given
+    if not isinstance(data, LightningDataModule | None):
+        raise UsageError(f"the data is a {type(data).__name__}: give a LightningDataModule, or (train, val) datasets")
+    state = content.get(type(data).__qualname__)  # where Lightning keeps it
+    if data is not None and state is not None:
+        data.load_state_dict(state)
+    return data
+
+
+def make_network(given: Any, data: LightningDataModule | None, loss: nn.Module | None) -> LightningModule:
+    """The network, its sizes filled from the data, which also gives it its task.
+
+    Args:
+        given: A LightningModule, its class or name, or a ``functools.partial`` of the class.
+        data: What it is trained on.
+        loss: A loss for the task; None for the usual one.
+
+    Raises:
+        UsageError: The loss or the options are not for this network.
+        DataError: The network needs to know something about the data that the data does not state.
+    """
+    given = named("model", given)
+    facts: Facts | None = getattr(data, "facts", None)
+    kind = type(given) if isinstance(given, LightningModule) else getattr(given, "func", given)
+    if not (inspect.isclass(kind) and issubclass(kind, LightningModule)):
+        raise UsageError(f"the model is {given!r}: give a LightningModule, its class, or a functools.partial of it")
+    supervised = issubclass(kind, SupervisedModule)
+    if not supervised and loss is not None:
+        raise UsageError(f"--model.loss: {kind.__name__} has a loss of its own")
+    if supervised and facts is None:
+        what = type(data).__name__ if data else "no data"
+        raise DataError(f"{kind.__name__} can't be trained on {what}, which states no facts: change --data")
+    model = given if isinstance(given, LightningModule) else _make_from_class(given, kind, data, facts, loss)
+    if isinstance(model, SupervisedModule) and facts is not None:
+        model.set_task(facts, loss)
+    return model
+
+
+def _make_from_class(
+    given: Any, kind: type[LightningModule], data: LightningDataModule | None, facts: Facts | None, loss: Any
+) -> LightningModule:
+    parameters = inspect.signature(kind).parameters
+    options = getattr(given, "keywords", {})
+    sizes: dict[str, Any] = {}
+    if facts is not None:
+        known = {size: getattr(facts, size, None) for size in SIZES}
+        known["num_outputs"] = _num_outputs(kind, facts, loss)
+        sizes = {size: known[size] for size in SIZES & parameters.keys() - options.keys()}
+        for size in sizes:
+            if known[size] is None:
+                what = type(data).__name__
+                raise DataError(f"{kind.__name__} does not fit {what}, which has no {size}: see the list command")
+    try:
+        made: LightningModule = given(**sizes)
+    except (TypeError, ValueError, RuntimeError, OSError, UserWarning) as error:
+        typed = [f"--model.{n} {v}" for n, v in options.items() if n not in parameters or v != parameters[n].default]
+        if not typed or not issubclass(kind, SupervisedModule):
+            raise  # a bug of the network's
+        raise UsageError(f"{' '.join(typed)}: {error}") from error
+    return made
+
+
+def _num_outputs(kind: type[LightningModule], facts: Facts, loss: nn.Module | None) -> int:
+    if issubclass(kind, SupervisedModule):
+        return Task(loss, facts, kind.default_loss).num_outputs
+    return len(facts.class_names) or 1
+
+
+def find_monitor(model: LightningModule, name: str | None, mode: str | None) -> Monitor:
+    """The score to keep the best epoch by: as asked for, else the network's own, else its task's.
+
+    Raises:
+        UsageError: Nobody says whether high or low is good.
+    """
+    task = model.task if isinstance(model, SupervisedModule) else None
+    usual = [(getattr(one, "monitor", None), getattr(one, "mode", None)) for one in (model, task)]
+    usual = [*(pair for pair in usual if pair[0]), ("val/loss", "min")]
+    chosen = name or usual[0][0] or "val/loss"
+    modes = [mode, *(their for monitor, their in usual if monitor == chosen), "min" if "loss" in chosen else None]
+    good = next(filter(None, modes), None)
+    if good not in ("min", "max"):
+        raise UsageError(f"--monitor {chosen} needs --mode max or --mode min: whether high or low is good")
+    return Monitor(chosen, good)
+
+
+def usual_optimizer(model: LightningModule, monitor: Monitor) -> tuple[Any, Any]:
+    """What trains a network where nobody chose: Adam and a plateau scheduler, unless the network brings its own."""
+    own = type(model).configure_optimizers is not SupervisedModule.configure_optimizers
+    if own or not isinstance(model, SupervisedModule):
+        return None, None
+    plateau = partial(ReduceLROnPlateau, monitor=monitor.name, mode=monitor.mode, **PLATEAU)
+    return partial(torch.optim.Adam, lr=model.default_lr), plateau
+
+
+def bind_optimizer(model: LightningModule, optimizer: Any, scheduler: Any) -> None:
+    """Let the network be trained by these.
+
+    Args:
+        optimizer: Makes one from parameters; None for what the network's ``configure_optimizers`` returns.
+        scheduler: Makes one from an optimizer; None for a constant learning rate.
+    """
+    if optimizer is None:
+        if scheduler is not None:
+            raise UsageError("--lr_scheduler needs an optimizer: add --optimizer NAME")
+        return
+
+    def configure_optimizers(model: LightningModule) -> Any:
+        parameters = getattr(model, "parameter_groups", model.parameters)()
+        made = _make("--optimizer", optimizer, parameters)
+        if scheduler is None:
+            return made
+        steps = {}
+        if _class_of(scheduler) is OneCycleLR and not {"total_steps", "epochs"} & _given(scheduler).keys():
+            steps = {"total_steps": model.trainer.estimated_stepping_batches}
+        made_scheduler = _make("--lr_scheduler", scheduler, made, **steps)
+        schedule: dict[str, Any] = {"scheduler": made_scheduler}
+        if isinstance(made_scheduler, ReduceLROnPlateau):
+            schedule["monitor"] = made_scheduler.monitor
+            schedule["frequency"] = model.trainer.check_val_every_n_epoch or 1
+        elif isinstance(made_scheduler, STEPWISE):
+            schedule["interval"] = "step"
+        return {"optimizer": made, "lr_scheduler": schedule}
+
+    model.configure_optimizers = MethodType(configure_optimizers, model)  # type: ignore[method-assign]
+
+
+def _make(option: str, factory: Callable[..., Any], *args: Any, **more: Any) -> Any:
+    """The optimizer or scheduler, whose own checks speak of the option."""
+    try:
+        return factory(*args, **more)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{option} {_class_of(factory).__name__}: {error}") from error
+
+
+def _class_of(factory: Any) -> Any:
+    return getattr(factory, "func", factory)
+
+
+def _given(factory: Any) -> dict[str, Any]:
+    return {name: value for name, value in getattr(factory, "keywords", {}).items() if value is not None}
+
+
+def describe(kind: str, made: Any) -> Options | None:
+    """A class with its arguments as plain options, as they stand in ``config.yaml``; None for what has no such form.
+
+    Args:
+        kind: ``model``, ``data``, ``loss``, ``optimizer`` or ``lr_scheduler``.
+        made: A class, a ``functools.partial`` of one, or an object that keeps its arguments, as its ``hparams`` or as
+            attributes of the same names. Datasets, and a datamodule that was given some, have no such form.
+    """
+    factory = isinstance(made, partial) or inspect.isclass(made)
+    if not (factory or isinstance(made, nn.Module | LightningDataModule)):
+        return None
+    made_from = _class_of(made) if factory else type(made)
+    parameters = inspect.signature(made_from).parameters
+    if factory:
+        usual = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
+        arguments = usual | getattr(made, "keywords", {})
+    else:
+        kept = getattr(made, "hparams", None)
+        arguments = {n: getattr(made, n) for n in parameters if hasattr(made, n)} if kept is None else dict(kept)
+    if isinstance(made, LightningDataModule) and any(isinstance(value, Dataset) for value in arguments.values()):
+        return None
+    known = trust.classes(kind).get(made_from.__name__)
+    ours = known is not None and import_class(known, f"--{kind}") is made_from
+    return {
+        "class_path": known if ours else f"{made_from.__module__}.{made_from.__qualname__}",
+        "init_args": {name: plain(value) for name, value in arguments.items() if name not in NOT_OPTIONS},
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML can hold it; an object is the import path of its class."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value) if isinstance(value, Path) else f"{type(value).__module__}.{type(value).__qualname__}"

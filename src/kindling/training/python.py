@@ -1,0 +1,213 @@
+"""The door for Python: ``kindling.fit`` trains and returns a run, ``kindling.load`` reads a run back."""
+
+import inspect
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from torch import Tensor
+
+from kindling.errors import CheckpointError, Stopped, UsageError
+from kindling.registry import import_class, nearest
+from kindling.runs import find, trust
+from kindling.runs.folder import LOGS, Run
+from kindling.tasks import losses
+from kindling.training import evaluate, parts
+from kindling.training.fit import fit as train
+from kindling.training.job import Job, Start, make_job
+from kindling.training.session import say, session
+from kindling.training.trainer import TRAINER_DEFAULTS
+
+DEFAULT_EPOCHS = 10
+PARTS = ("model", "data", "loss", "optimizer", "lr_scheduler")
+MACHINE = ("accelerator", "devices", "strategy", "precision", "num_nodes", "enable_progress_bar")
+TOGETHER = 1024  # samples that a prediction takes at once
+Which = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class TrainedRun(Run):
+    """One training run's folder, and what it was trained with, so that it can be used and trained on."""
+
+    given: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def fit(self, **changes: Any) -> "TrainedRun":
+        """Train on, in the same folder, with what ``kindling.fit`` was given but for the changes."""
+        return fit(**{**self.given, **changes, "resume": self.folder})
+
+    def test(self, which: Which = "best") -> dict[str, float]:
+        """The scores on the test set, which go into ``test.json``; pictures and mistakes into files beside it."""
+        with session(self.given["seed"]):
+            return evaluate.evaluate(self._job("test", which))
+
+    def validate(self, which: Which = "best") -> dict[str, float]:
+        """The scores on the validation set, which go into ``validate.json``."""
+        with session(self.given["seed"]):
+            return evaluate.evaluate(self._job("validate", which))
+
+    def load(self, which: Which = "best") -> tuple[LightningModule, LightningDataModule]:
+        """The trained network, in eval mode on the CPU, and its data."""
+        return _with_weights(self._job("predict", which))
+
+    def predict(self, samples: Any, which: Which = "best") -> Tensor:
+        """What the network says of raw inputs (B, ...), as its data stores them.
+
+        Returns:
+            Probabilities (B, classes), or numbers in the target's units (B, 1 or 2), on the CPU.
+        """
+        model, data = self.load(which)
+        with torch.inference_mode():
+            parts_of_it = torch.as_tensor(samples).split(TOGETHER)
+            return torch.cat([model.predict_step((data.normalize(x),)) for x in parts_of_it])  # type: ignore[attr-defined]
+
+    def _job(self, command: str, which: Which) -> Job:
+        start = Start.read(_checkpoint(self.folder, which))
+        given = {name: value for name, value in self.given.items() if name in PARTS}
+        machine = {name: value for name, value in self.given.items() if name in MACHINE}
+        return make_job(command, start.content["config"], **given, trainer=machine, start=start)
+
+
+def fit(
+    model: Any,
+    data: Any = None,
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+    lr_scheduler: Any = None,
+    seed: int | None = 42,
+    monitor: str | None = None,
+    mode: Literal["min", "max"] | None = None,
+    checkpoint_every: int | None = None,
+    histograms: bool = False,
+    resume: str | Path | Run | None = None,
+    **trainer: Any,
+) -> TrainedRun:
+    """Train a network as the command line does, with the same folder, files and callbacks.
+
+        run = kindling.fit(kindling.models.SimpleNet, kindling.data.SyntheticTabular, max_epochs=5)
+        run.test()
+
+    Each part is a name, a class, a ``functools.partial`` of a class with its options, or an object. The sizes of a
+    network that is given by its class are filled from the data.
+
+    Args:
+        model: The network.
+        data: A LightningDataModule, or datasets: ``(train, val)`` or ``(train, val, test)``.
+        loss: Of torch.nn, or your own; None for the task's usual one.
+        optimizer: Of torch.optim, a class or a partial; None for the network's own, usually Adam.
+        lr_scheduler: Of torch.optim.lr_scheduler, likewise.
+        seed: None for a training that differs each time.
+        monitor: The logged score that decides which epoch is the best, e.g. ``val/acc``.
+        mode: ``max`` where high scores are good, ``min`` where low ones are.
+        checkpoint_every: Steps from one checkpoint within an epoch to the next.
+        histograms: Show the distributions of weights and gradients in TensorBoard.
+        resume: A run to go on with, its folder or checkpoint; ``last`` for the newest one that is unfinished.
+        trainer: Any option of Lightning's Trainer: ``max_epochs``, ``accelerator``, ``callbacks``, ``logger``, ...
+
+    Returns:
+        The run. After Ctrl-C, or the button that interrupts a notebook, it is saved, and ``run.fit()`` goes on.
+
+    Raises:
+        KindlingError: Something is to be mended; its message says what and how.
+    """
+    given = {"model": model, "data": data, "loss": loss, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+    given = {key: parts.named(key, value) for key, value in given.items()}
+    given["loss"] = given["loss"]() if inspect.isclass(given["loss"]) else given["loss"]
+    own = {"seed": seed, "monitor": monitor, "mode": mode, "checkpoint_every": checkpoint_every}
+    known = inspect.signature(Trainer.__init__).parameters
+    for name in trainer.keys() - known.keys():
+        raise UsageError(f"kindling.fit has no option {name!r}{nearest(name, [*given, *own, 'resume', *known])}")
+    usual: dict[str, Any] = {name: parameter.default for name, parameter in known.items() if name != "self"}
+    if not any(trainer.get(f"max_{unit}") for unit in ("epochs", "steps", "time")):
+        usual["max_epochs"] = DEFAULT_EPOCHS
+    settings = usual | TRAINER_DEFAULTS | trainer
+    options = {
+        "seed_everything": False if seed is None else seed,
+        "trainer": parts.plain(settings),
+        **{key: parts.describe(key, value) for key, value in given.items()},
+        **{key: value for key, value in own.items() if key != "seed"},
+    }
+    with session(seed):
+        start = None if resume is None else Start.read(_to_resume(str(resume), options))
+        job = make_job("fit", options, **given, trainer=settings, start=start)
+        try:
+            train(job, histograms=histograms)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if isinstance(stop, Stopped) and stop.code != 130:  # a signal to end the whole program
+                raise
+            if not job.saved:
+                raise KeyboardInterrupt from None
+            say(f"Interrupted: run.fit() goes on after step {job.saved}")
+    folder = job.run.folder if job.run else Path("nowhere")  # a fast_dev_run
+    return TrainedRun(folder, {**given, **own, "histograms": histograms, **trainer})
+
+
+def load(
+    run: str | Path, which: Which = "best", classes: Collection[type] = (), data: Any = None
+) -> tuple[LightningModule, LightningDataModule]:
+    """The trained network, in eval mode on the CPU, and the data it was trained on, of one run.
+
+        model, data = kindling.load("lightning_logs/version_0")
+        x = data.normalize(torch.tensor([[7.5, 3.0]]))
+        model(x).softmax(dim=1)  # (1, num_outputs) probabilities, in the order of model.class_names
+
+    Args:
+        run: A run's folder, or a checkpoint file.
+        which: ``best`` or ``last``, for a folder.
+        classes: Networks, data and losses of your own that the checkpoint may name beside Kindling's and torch's.
+        data: As for ``kindling.fit``, for a run whose data was given in Python and is not in its options.
+
+    Raises:
+        UsageError: ``which`` is neither, or there has to be data.
+        RunError: There is no such run or checkpoint.
+        CheckpointError: The file can't be read, was not written by this project, or names a class that is not known.
+    """
+    start = Start.read(_checkpoint(run, which))
+    config, file = start.content.get("config", {}), start.checkpoint and start.checkpoint.file
+    if config.get("model") is None:
+        raise CheckpointError(f"{file} was not written by this project: call its own class's load_from_checkpoint")
+    if data is None and config.get("data") is None:
+        raise UsageError(
+            f"the data of {run} was given in Python: give it here too, kindling.load({str(run)!r}, data=...)"
+        )
+    known = {f"{one.__module__}.{one.__qualname__}" for one in classes}
+    wanted = {key: config[key] for key in ("model", "data", "loss") if config.get(key)}
+    trust.check_taken(wanted, known, file, "give its class to kindling.load(..., classes=[...])")
+    made: dict[str, Any] = {}
+    for key in ("model", "data") if data is None else ("model",):
+        path = wanted[key]["class_path"]
+        made[key] = partial(import_class(path, key), **wanted[key].get("init_args", {}))
+    try:
+        loss = losses.make_loss(config.get("loss"))
+        return _with_weights(make_job("predict", config, **{"data": data, **made}, loss=loss, start=start))
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} does not fit {' and '.join(made)} as they are now: {error}") from error
+
+
+def _with_weights(job: Job) -> tuple[LightningModule, Any]:
+    job.model.load_state_dict(job.content["state_dict"])
+    return job.model.eval(), job.data
+
+
+def _checkpoint(run: str | Path, which: str) -> find.Checkpoint:
+    """The file of a run that is meant, or a file itself."""
+    if which not in ("best", "last"):
+        raise UsageError(f"kindling.load(..., which={which!r}): there are best and last")
+    folder = Run(Path(run))
+    inside = folder.best if which == "best" else folder.last
+    file = inside if Path(run).is_dir() else run
+    return find.find(str(file), Path(LOGS), resume=False, model=None, program="kindling")
+
+
+def _to_resume(resume: str, options: dict[str, Any]) -> find.Checkpoint:
+    trainer = options["trainer"]
+    logs = Path(trainer["default_root_dir"] or "") / LOGS
+    if resume != "last":
+        return find.find(resume, logs, resume=True, model=None, program="kindling")
+    model = options["model"]["class_path"].rpartition(".")[2]
+    limits = {name: trainer[name] for name in find.LIMITS}
+    return find.find_unfinished(logs, model=model, program="kindling", limits=limits)
