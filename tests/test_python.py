@@ -50,9 +50,9 @@ def test_the_same_run_as_the_command_line(kindling: Kindling) -> None:
     assert ours["trainer"] == theirs["trainer"]
     scores = run.test()
     assert scores["test/loss"] == pytest.approx(0.1079, abs=1e-4)
-    kindling("test", "--ckpt_path", SECOND)
-    kindling("fit", "--ckpt_path", SECOND, "--trainer.max_epochs=3")  # and goes on there, with the same optimizer
-    kindling("fit", "--ckpt_path", RUN, "--trainer.max_epochs=3")
+    kindling("test", f"--ckpt_path={SECOND}")
+    kindling("fit", f"--ckpt_path={SECOND}", "--trainer.max_epochs=3")  # and goes on there, with the same optimizer
+    kindling("fit", f"--ckpt_path={RUN}", "--trainer.max_epochs=3")
     assert equal(*(weights(folder / "checkpoints/last.ckpt") for folder in (RUN, SECOND)))
 
 
@@ -73,7 +73,7 @@ def test_a_run_is_used_and_trained_on() -> None:
     assert isinstance(data, SyntheticTabular)
     assert not model.training
     with pytest.raises(UsageError, match="there are best and last"):
-        package.load(RUN, which="bset")  # type: ignore[arg-type]
+        package.load(RUN, which="bset")
 
 
 def test_parts_in_all_forms() -> None:
@@ -199,7 +199,7 @@ class Weighted(nn.CrossEntropyLoss):
 def test_a_class_of_ones_own_is_known_to_its_run() -> None:
     run = package.fit(Mine, SyntheticTabular, loss=Weighted(label_smoothing=0.1), max_epochs=1)
     assert isinstance(run.load()[0], Mine)
-    with pytest.raises(CheckpointError, match="Mine for --model, whose code would run"):
+    with pytest.raises(CheckpointError, match="whose code would run"):
         package.load(run.folder)
     model, _ = package.load(run.folder, classes=[Mine, Weighted])
     assert type(model) is Mine

@@ -23,6 +23,7 @@ from kindling.runs.find import Checkpoint
 from kindling.tasks import losses
 from kindling.training.job import Start, make_job
 from kindling.training.session import is_first_process, session
+from kindling.training.trainer import finishing
 
 SAVED = (  # what makes a run what it is
     *("seed_everything", "trainer", "model", "loss", "data", "optimizer", "lr_scheduler"),
@@ -93,7 +94,8 @@ def _carry_out(request: Request, checkpoint: Checkpoint | None, program: str) ->
             raise _of_class(error, kept) from error
         job = make_job(command, kept, **parts, loss=loss, start=start, program=program)
         process.ENDED_TOO.append(job.end_other_processes)
-        commands.function(command)(job, **{name: config[name] for name in commands.own_options(command)})
+        with finishing(job):
+            commands.function(command)(job, **{name: config[name] for name in commands.own_options(command)})
 
 
 def _of_class(error: ValueError, kept: options.Options) -> BaseException:

@@ -18,6 +18,7 @@ from kindling.models.base import SupervisedModule
 from kindling.pictures import drawing, lr_search
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import LOGS
+from kindling.training import loggers
 from kindling.training.fit import check_writable, remove_searches
 from kindling.training.job import Job
 from kindling.training.session import say
@@ -36,6 +37,7 @@ def evaluate(job: Job) -> dict[str, float]:
     checkpoint = _announce(job)
     trainer = make_trainer(job, checkpoint.run, [ScoreFile(checkpoint.run.folder), TestReport(checkpoint.run.folder)])
     score = trainer.test if job.command == "test" else trainer.validate
+    loggers.start(trainer.loggers)
     score(job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -17,17 +16,17 @@ from kindling.callbacks.after_epoch import short
 from kindling.callbacks.report.curves import Curves
 from kindling.callbacks.report.graph import Graph
 from kindling.callbacks.report.histograms import Histograms
-from kindling.callbacks.report.metrics_writer import MetricsWriter, cut
+from kindling.callbacks.report.metrics_writer import MetricsWriter
 from kindling.callbacks.report.score_files import ScoreFile
 from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
-from kindling.callbacks.resume.optimizer_options import OptimizerOptions
 from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import DAY, atomic_write, remove_leftovers
 from kindling.runs.class_names import as_typed
 from kindling.runs.folder import LOGS, Run, claim
+from kindling.training import loggers
 from kindling.training.job import Job
 from kindling.training.resume import flat
 from kindling.training.session import is_first_process, say
@@ -49,11 +48,13 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run
         KindlingError: The user has something to mend.
     """
     run = job.run = _run_folder(job)
+    _change_optimizer_options(job)
     gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
     try:
         trainer = make_trainer(job, run, _callbacks(job, run, test_after_fit, histograms))
         with _opened(job, run, Path(trainer.default_root_dir)):
             _announce(job, run, trainer)
+            loggers.start(trainer.loggers)
             trainer.fit(job.model, datamodule=job.data, ckpt_path=job.checkpoint.file if job.checkpoint else None)
     except BaseException:
         if run and not job.saved and not run.metrics() and is_first_process():
@@ -107,20 +108,22 @@ def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool
             callbacks += [ScoreFile(run.folder), TestReport(run.folder)]
         shown = flat({key: value for key, value in job.options.items() if key != "trainer"})
         shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
-        logged, every = job.options["trainer"]["log_every_n_steps"], job.options["checkpoint_every"]
-        callbacks += [MetricsWriter(run.folder, logged, shown), Curves(run.folder), Graph()]
+        every = job.options["checkpoint_every"]
+        callbacks += [MetricsWriter(run.folder, shown), Curves(run.folder), Graph()]
         callbacks += [Histograms()] if histograms else []
         if job.options["trainer"]["enable_checkpointing"] is not False:
             callbacks.append(BestAndLast(run.folder, job.monitor.name, job.options, every, job.monitor.mode))
-        if changed := _changed_optimizer_options(job):
-            callbacks.append(OptimizerOptions(changed))
     return [*callbacks, GracefulStop()]
 
 
-def _changed_optimizer_options(job: Job) -> dict[str, Any]:
+def _change_optimizer_options(job: Job) -> None:
+    """Let options typed for an optimizer hold, whose state in the checkpoint has those that it was saved with."""
     both = (job.content.get("config", {}), job.options)
     then, now = ((options.get("optimizer") or {}).get("init_args", {}) for options in both)
-    return {name: value for name, value in now.items() if then and value != then.get(name)}
+    changed = {name: value for name, value in now.items() if then and value != then.get(name)}
+    for state in job.content.get("optimizer_states", []):
+        for group in state.get("param_groups", []):
+            group.update({name: value for name, value in changed.items() if name in group})
 
 
 @contextmanager
@@ -147,7 +150,7 @@ def _opened(job: Job, run: Run | None, root: Path) -> Iterator[None]:
             aside = job.start.damaged.replace(job.start.damaged.with_name("damaged.ckpt"))
             say(f"{job.start.damaged} can't be read: set aside as {aside.name}, going on from the one before")
         if run.previous.is_file() and "events" in job.content:
-            cut(run.folder, job.content["events"])
+            loggers.truncate_events(run.folder, job.content["events"])
         with atomic_write(run.config_file) as file:
             file.write(f"# {job.program} fit -c {run.config_file}  trains the same again\n")
             file.write(yaml.safe_dump(job.options, sort_keys=False, allow_unicode=True))
@@ -181,9 +184,4 @@ def _summarize(run: Run, trainer: Trainer) -> None:
         say(f"Best epoch {keeper.best['epoch']}: {scores}")
     elif keeper:
         say(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")
-    files = ["config.yaml", "metrics.csv", "curves.png", *(["checkpoints/"] if keeper else [])]
-    files += [
-        f"{type(logger).__name__.removesuffix('Logger').replace('Run', 'TensorBoard')} events"
-        for logger in trainer.loggers
-    ]
-    say(f"In {run.folder}: {', '.join(files)}")
+    say(f"In {run.folder}: {loggers.left_behind(run, trainer.loggers)}")

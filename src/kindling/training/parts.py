@@ -5,11 +5,10 @@ Each is given as a name, a class, a ``functools.partial`` of a class, or an obje
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -30,21 +29,20 @@ STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that step with every batch
 NOT_OPTIONS = {*SIZES, "params", "optimizer"}  # arguments that Kindling fills
 
 
-@dataclass(frozen=True)
-class Monitor:
+class Monitor(NamedTuple):
     """The score that decides which epoch is the best.
 
     Args:
-        name: As it is logged, e.g. ``val/acc``.
+        name: As it is logged, e.g. ``val/acc``; None for ``val/loss``, if that is logged.
         mode: ``min`` where low is good, ``max`` where high is.
     """
 
-    name: str
+    name: str | None
     mode: str
 
 
 def named(kind: str, given: Any) -> Any:
-    """The class that a name stands for; anything else as it is given.
+    """The class that a name stands for, and a datamodule for a tuple of datasets; anything else as it is given.
 
     Args:
         kind: ``model``, ``data``, ``loss``, ``optimizer`` or ``lr_scheduler``.
@@ -53,6 +51,10 @@ def named(kind: str, given: Any) -> Any:
     Raises:
         UsageError: There is no such class.
     """
+    if kind == "data" and isinstance(given, tuple | list):
+        from kindling.data import FromDatasets
+
+        return FromDatasets(*given)
     if not isinstance(given, str):
         return given
     known = trust.classes(kind)
@@ -69,10 +71,6 @@ def make_data(given: Any, content: dict[str, Any]) -> LightningDataModule | None
         content: Of the checkpoint to start from, if any.
     """
     given = named("data", given)
-    if isinstance(given, tuple | list):
-        from kindling.data import FromDatasets
-
-        given = FromDatasets(*given)
     data = given() if callable(given) else given
     if not isinstance(data, LightningDataModule | None):
         raise UsageError(f"the data is a {type(data).__name__}: give a LightningDataModule, or (train, val) datasets")
@@ -148,11 +146,10 @@ def find_monitor(model: LightningModule, name: str | None, mode: str | None) -> 
         UsageError: Nobody says whether high or low is good.
     """
     task = model.task if isinstance(model, SupervisedModule) else None
-    usual = [(getattr(one, "monitor", None), getattr(one, "mode", None)) for one in (model, task)]
-    usual = [*(pair for pair in usual if pair[0]), ("val/loss", "min")]
-    chosen = name or usual[0][0] or "val/loss"
-    modes = [mode, *(their for monitor, their in usual if monitor == chosen), "min" if "loss" in chosen else None]
-    good = next(filter(None, modes), None)
+    named_by = [(getattr(one, "monitor", None), getattr(one, "mode", None)) for one in (model, task)]
+    chosen = name or next((monitor for monitor, _ in named_by if monitor), None)
+    modes = [mode, *(their for monitor, their in named_by if monitor == chosen)]
+    good = next(filter(None, modes), "min" if chosen is None or "loss" in chosen else None)
     if good not in ("min", "max"):
         raise UsageError(f"--monitor {chosen} needs --mode max or --mode min: whether high or low is good")
     return Monitor(chosen, good)
@@ -163,7 +160,7 @@ def usual_optimizer(model: LightningModule, monitor: Monitor) -> tuple[Any, Any]
     own = type(model).configure_optimizers is not SupervisedModule.configure_optimizers
     if own or not isinstance(model, SupervisedModule):
         return None, None
-    plateau = partial(ReduceLROnPlateau, monitor=monitor.name, mode=monitor.mode, **PLATEAU)
+    plateau = partial(ReduceLROnPlateau, monitor=monitor.name or "val/loss", mode=monitor.mode, **PLATEAU)
     return partial(torch.optim.Adam, lr=model.default_lr), plateau
 
 
@@ -185,7 +182,8 @@ def bind_optimizer(model: LightningModule, optimizer: Any, scheduler: Any) -> No
         if scheduler is None:
             return made
         steps = {}
-        if _class_of(scheduler) is OneCycleLR and not {"total_steps", "epochs"} & _given(scheduler).keys():
+        given = {name for name, value in getattr(scheduler, "keywords", {}).items() if value is not None}
+        if _class_of(scheduler) is OneCycleLR and not {"total_steps", "epochs"} & given:
             steps = {"total_steps": model.trainer.estimated_stepping_batches}
         made_scheduler = _make("--lr_scheduler", scheduler, made, **steps)
         schedule: dict[str, Any] = {"scheduler": made_scheduler}
@@ -211,17 +209,13 @@ def _class_of(factory: Any) -> Any:
     return getattr(factory, "func", factory)
 
 
-def _given(factory: Any) -> dict[str, Any]:
-    return {name: value for name, value in getattr(factory, "keywords", {}).items() if value is not None}
-
-
 def describe(kind: str, made: Any) -> Options | None:
     """A class with its arguments as plain options, as they stand in ``config.yaml``; None for what has no such form.
 
     Args:
         kind: ``model``, ``data``, ``loss``, ``optimizer`` or ``lr_scheduler``.
         made: A class, a ``functools.partial`` of one, or an object that keeps its arguments, as its ``hparams`` or as
-            attributes of the same names. Datasets, and a datamodule that was given some, have no such form.
+            attributes of the same names. A datamodule that was given datasets has no such form.
     """
     factory = isinstance(made, partial) or inspect.isclass(made)
     if not (factory or isinstance(made, nn.Module | LightningDataModule)):

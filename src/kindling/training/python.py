@@ -20,7 +20,7 @@ from kindling.training import evaluate, parts
 from kindling.training.fit import fit as train
 from kindling.training.job import Job, Start, make_job
 from kindling.training.session import say, session
-from kindling.training.trainer import TRAINER_DEFAULTS
+from kindling.training.trainer import TRAINER_DEFAULTS, finishing
 
 DEFAULT_EPOCHS = 10
 PARTS = ("model", "data", "loss", "optimizer", "lr_scheduler")
@@ -41,13 +41,11 @@ class TrainedRun(Run):
 
     def test(self, which: Which = "best") -> dict[str, float]:
         """The scores on the test set, which go into ``test.json``; pictures and mistakes into files beside it."""
-        with session(self.given["seed"]):
-            return evaluate.evaluate(self._job("test", which))
+        return self._evaluate("test", which)
 
     def validate(self, which: Which = "best") -> dict[str, float]:
         """The scores on the validation set, which go into ``validate.json``."""
-        with session(self.given["seed"]):
-            return evaluate.evaluate(self._job("validate", which))
+        return self._evaluate("validate", which)
 
     def load(self, which: Which = "best") -> tuple[LightningModule, LightningDataModule]:
         """The trained network, in eval mode on the CPU, and its data."""
@@ -63,6 +61,12 @@ class TrainedRun(Run):
         with torch.inference_mode():
             parts_of_it = torch.as_tensor(samples).split(TOGETHER)
             return torch.cat([model.predict_step((data.normalize(x),)) for x in parts_of_it])  # type: ignore[attr-defined]
+
+    def _evaluate(self, command: str, which: Which) -> dict[str, float]:
+        with session(self.given["seed"]):
+            job = self._job(command, which)
+            with finishing(job):
+                return evaluate.evaluate(job)
 
     def _job(self, command: str, which: Which) -> Job:
         start = Start.read(_checkpoint(self.folder, which))
@@ -135,7 +139,8 @@ def fit(
         start = None if resume is None else Start.read(_to_resume(str(resume), options))
         job = make_job("fit", options, **given, trainer=settings, start=start)
         try:
-            train(job, histograms=histograms)
+            with finishing(job):
+                train(job, histograms=histograms)
         except (KeyboardInterrupt, SystemExit) as stop:
             if isinstance(stop, Stopped) and stop.code != 130:  # a signal to end the whole program
                 raise

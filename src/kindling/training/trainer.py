@@ -1,7 +1,7 @@
 """Lightning's Trainer, with Kindling's callbacks and loggers."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -12,8 +12,8 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
-from kindling.callbacks.after_epoch import AfterEpoch
-from kindling.callbacks.report.progress import Progress
+from kindling.callbacks.after_epoch import EpochNotifier
+from kindling.callbacks.report.progress import EpochLines, Progress
 from kindling.callbacks.resume.mid_epoch import MidEpochState
 from kindling.callbacks.resume.reseed import Reseed
 from kindling.data.base import DataModule
@@ -21,8 +21,8 @@ from kindling.errors import UsageError
 from kindling.models.base import SupervisedModule
 from kindling.runs import checkpoints
 from kindling.runs.folder import Run
+from kindling.training import loggers
 from kindling.training.job import Job
-from kindling.training.loggers import make_loggers
 
 TRAINER_DEFAULTS = {"log_every_n_steps": 1, "enable_model_summary": False}
 
@@ -40,7 +40,7 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
     """
     Args:
         run: What the loggers write about; None for none.
-        callbacks: Of the command. Those with an ``after_epoch`` or ``after_batch`` are called then.
+        callbacks: Of the command.
         fixed: Arguments of the Trainer that the command sets.
 
     Raises:
@@ -51,15 +51,15 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
         raise UsageError("--trainer.barebones true: no score is logged then, which all that follows needs: drop it")
     own = options.get("callbacks") or []
     own = list(own) if isinstance(own, list | tuple) else [own]
-    progress = [Progress()] if options.get("enable_progress_bar") is not False else []
-    # where there is another bar, ours keeps to its line per epoch
-    shown = [] if any(isinstance(callback, ProgressBar) for callback in own) else progress
+    shown: list[Callback] = [EpochLines()] if options.get("enable_progress_bar") is not False else []
+    if shown and not any(isinstance(callback, ProgressBar) for callback in own):
+        shown.append(Progress())
     options["callbacks"] = [*own, Reseed(), MidEpochState(), *shown, *callbacks]
     options["profiler"] = options.get("profiler") or Unprofiled()
     if run is not None:
-        resume_step = job.content["global_step"] if job.resumes else None
-        kept = job.content.get("loggers")
-        options["logger"] = make_loggers(options.get("logger"), run, job.command, resume_step, kept)
+        step = job.content["global_step"] + 1 if job.resumes else None
+        kept = job.content.get("trackers") if job.resumes or job.command != "fit" else None
+        options["logger"] = loggers.make_loggers(options.get("logger"), run, job.command, step, kept)
     if isinstance(job.data, DataModule) and isinstance(job.model, SupervisedModule):
         job.data.shares_batches, options["use_distributed_sampler"] = True, False
     try:
@@ -69,16 +69,24 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
         typed = [f".{key} {value}" for key, value in chosen.items() if isinstance(value, str | int) and value != "auto"]
         raise UsageError(f"--trainer{' --trainer'.join(typed)}: {error}") from error
     _check_kept(trainer, options.get("strategy"))
-    after_epoch: list[Any] = [*progress, *(c for c in callbacks if hasattr(c, "after_epoch"))]
-    after_batch: list[Any] = [c for c in callbacks if hasattr(c, "after_batch")]
-    if after_batch:
-        trainer.callbacks.insert(0, AfterEpoch(after_epoch, after_batch))  # type: ignore[attr-defined]
+    if job.command == "fit":
+        trainer.callbacks.insert(0, EpochNotifier())  # type: ignore[attr-defined]
     # Lightning's own answer to SIGTERM has all processes meet, and hangs where one is waiting for another already
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and no plugin of the user's
         file = job.checkpoint.file if job.checkpoint else None
         trainer.strategy.checkpoint_io = checkpoints.CheckpointFiles(file, job.content)
     return trainer
+
+
+@contextmanager
+def finishing(job: Job) -> Iterator[None]:
+    """At the end, however it comes, end the runs of the loggers' trackers too."""
+    try:
+        yield
+    finally:
+        if job.trainer is not None:
+            loggers.finish(job.trainer.loggers)
 
 
 def _check_kept(trainer: Trainer, strategy: object) -> None:
