@@ -12,7 +12,7 @@ PARTS += "logger: {class_path: CSVLogger, init_args: {save_dir: here}}}"
 
 
 def test_lightnings_classes_go_by_their_names_alone(kindling: Kindling) -> None:
-    typed = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss")
+    typed: tuple[str, ...] = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss")
     typed += ("--trainer.callbacks+=EMAWeightAveraging", "--trainer.logger=CSVLogger", "--trainer.logger.save_dir=here")
     out = kindling("fit", "--model=SimpleNet", *typed, "--print_config")
     for path in ("callbacks.EarlyStopping", "callbacks.EMAWeightAveraging", "loggers.CSVLogger"):

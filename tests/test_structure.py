@@ -5,7 +5,6 @@ from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import tiny
 from conftest import ROOT
 
 SRC = ROOT / "src/kindling"

@@ -18,6 +18,7 @@ from kindling.runs import trust
 from kindling.runs.class_names import as_typed, canonical_of
 from kindling.runs.find import Checkpoint
 from kindling.runs.trust import Options
+from kindling.training.job import RESTORED
 from kindling.training.resume import class_name, flat
 
 DEFAULT_EPOCHS = 10
@@ -42,7 +43,7 @@ def of_run(config: Options, request: Request) -> Options:
     Raises:
         RunError: The checkpoint is of another network than the one asked for.
     """
-    kept = config if request.command == "fit" else {k: v for k, v in config.items() if k in ("model", "data", "loss")}
+    kept = config if request.command == "fit" else {key: config[key] for key in RESTORED if key in config}
     chosen = request.class_path("model")
     if chosen and "model" in kept and kept["model"]["class_path"] != canonical_of("model", chosen):
         raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
@@ -133,8 +134,6 @@ def _defaults(request: Request, restored: Options) -> Options:
         elif issubclass(model_class, SupervisedModule):
             raise UsageError(f"there is no usual data for {model}: add --data NAME")
     monitor = request.value("monitor") or getattr(model_class, "monitor", None) or "val/loss"
-    own_mode = getattr(model_class, "mode", None) if not request.has("monitor", "mode") else None
-    mode = "max" if "max" in (request.value("mode"), own_mode) else "min"
     epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS
     filled = {  # what is required, or of little use as torch has it
         ("loss", "KLDivLoss", "reduction"): "batchmean",  # the divergence; torch's mean is a fraction of it
@@ -142,7 +141,6 @@ def _defaults(request: Request, restored: Options) -> Options:
         ("lr_scheduler", "CosineAnnealingLR", "T_max"): epochs,
         ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
         ("lr_scheduler", "ReduceLROnPlateau", "monitor"): monitor,
-        ("lr_scheduler", "ReduceLROnPlateau", "mode"): mode,
     }
     for (kind, name, option), value in filled.items():
         if class_name({"class_path": chosen[kind]}) == name and not request.has(f"{kind}.{option}"):
@@ -153,7 +151,7 @@ def _defaults(request: Request, restored: Options) -> Options:
         validates = str(request.value("trainer.limit_val_batches")) not in ("0", "0.0")
         if chosen["lr_scheduler"] is None and validates:
             defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
-            plateau = {"monitor": monitor, "mode": mode, **PLATEAU}
+            plateau = {"monitor": monitor, **PLATEAU}
             defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
     if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
         defaults["trainer.max_epochs"] = DEFAULT_EPOCHS

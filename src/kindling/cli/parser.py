@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 import yaml
 from jsonargparse import ActionConfigFile, Namespace
-from jsonargparse.typing import PositiveInt, register_type
+from jsonargparse.typing import OpenUnitInterval, PositiveInt, register_type
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LRSchedulerTypeTuple
 from torch import Tensor, nn
@@ -60,6 +60,7 @@ def make_parser(command: str) -> LightningArgumentParser:
     )
     parser.add_argument("--monitor", type=str | None, default=None, help="The score that the best epoch is best at.")
     parser.add_argument("--mode", type=Literal["min", "max"] | None, default=None, help="Whether low or high is good.")
+    parser.add_argument("--threshold", type=OpenUnitInterval | None, default=None, help="Tags: least probability.")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="best, last, a run or a file.")
     parser.add_function_arguments(commands.function(command), skip={"job"})
     return parser

@@ -27,7 +27,7 @@ from kindling.training.trainer import finishing
 
 SAVED = (  # what makes a run what it is
     *("seed_everything", "trainer", "model", "loss", "data", "optimizer", "lr_scheduler"),
-    *("checkpoint_every", "monitor", "mode"),
+    *("checkpoint_every", "monitor", "mode", "threshold"),
 )
 
 

@@ -15,7 +15,7 @@ from kindling.data.base import DataModule
 from kindling.errors import RunError, UsageError
 from kindling.export import write
 from kindling.models.base import SupervisedModule
-from kindling.pictures import drawing, lr_search
+from kindling.pictures import lr_search, style
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import LOGS
 from kindling.training import loggers
@@ -113,7 +113,7 @@ def lr_find(job: Job, min_lr: float, max_lr: float, num_training: int) -> tuple[
     if trainer.is_global_zero:
         name = type(job.model).__name__
         curve = partial(lr_search.draw, finder.results["lr"], finder.results["loss"], found, name)
-        publish.save(picture, drawing.paint(curve))
+        publish.save(picture, style.paint(curve))
     return found, picture
 
 

@@ -168,7 +168,7 @@ def _announce(job: Job, run: Run | None, trainer: Trainer) -> None:
         return
     names = [type(job.model).__name__]
     if isinstance(job.model, SupervisedModule):
-        names.append(job.model.task.name)
+        names.append(job.model.task.loss_name)
     count = sum(p.numel() for p in job.model.parameters())
     data = getattr(job.data, "title", type(job.data).__name__) if job.data else "its own data"
     device, seed = trainer.strategy.root_device, job.options["seed_everything"]

@@ -17,7 +17,7 @@ from kindling.training.parts import Monitor
 from kindling.training.resume import check_resumable, differences
 from kindling.training.session import say
 
-RESTORED = ("model", "data", "loss")  # options of a run that also a test and a prediction take over
+RESTORED = ("model", "data", "loss", "threshold")  # options of a run that also a test and a prediction take over
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,16 @@ def make_job(
     """
     start = start or Start()
     made = parts.make_data(data, start.content)
-    network = parts.make_network(model, made, loss)
+    network = parts.make_network(model, made, loss, options.get("threshold"))
     monitor = parts.find_monitor(network, options.get("monitor"), options.get("mode"))
     if optimizer is None and lr_scheduler is None:
         optimizer, lr_scheduler = parts.usual_optimizer(network, monitor)
         usual = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
         options = options | {key: parts.describe(key, value) for key, value in usual.items()}
-    parts.bind_optimizer(network, optimizer, lr_scheduler)
+    followed = parts.follow(lr_scheduler, monitor)
+    if followed is not lr_scheduler:
+        options = options | {"lr_scheduler": parts.describe("lr_scheduler", followed)}
+    parts.bind_optimizer(network, optimizer, followed)
     if start.checkpoint:
         checkpoint, content = start.checkpoint, start.content
         restored = content.get("config", {})

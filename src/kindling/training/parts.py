@@ -23,7 +23,6 @@ from kindling.models.base import PLATEAU, SupervisedModule
 from kindling.registry import import_class, nearest
 from kindling.runs import trust
 from kindling.runs.trust import Options
-from kindling.tasks.base import Task
 
 STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that step with every batch
 NOT_OPTIONS = {*SIZES, "params", "optimizer"}  # arguments that Kindling fills
@@ -80,13 +79,16 @@ def make_data(given: Any, content: dict[str, Any]) -> LightningDataModule | None
     return data
 
 
-def make_network(given: Any, data: LightningDataModule | None, loss: nn.Module | None) -> LightningModule:
+def make_network(
+    given: Any, data: LightningDataModule | None, loss: nn.Module | None, threshold: float | None = None
+) -> LightningModule:
     """The network, its sizes filled from the data, which also gives it its task.
 
     Args:
         given: A LightningModule, its class or name, or a ``functools.partial`` of the class.
         data: What it is trained on.
         loss: A loss for the task; None for the usual one.
+        threshold: Probability above which a tag is predicted; None for the network's own.
 
     Raises:
         UsageError: The loss or the options are not for this network.
@@ -105,7 +107,10 @@ def make_network(given: Any, data: LightningDataModule | None, loss: nn.Module |
         raise DataError(f"{kind.__name__} can't be trained on {what}, which states no facts: change --data")
     model = given if isinstance(given, LightningModule) else _make_from_class(given, kind, data, facts, loss)
     if isinstance(model, SupervisedModule) and facts is not None:
+        model.threshold = model.threshold if threshold is None else threshold
         model.set_task(facts, loss)
+    if threshold is not None and (facts is None or facts.kind != "multilabel"):
+        raise UsageError(f"--threshold {threshold}: it is for several tags at once, and the data has none: drop it")
     return model
 
 
@@ -135,7 +140,7 @@ def _make_from_class(
 
 def _num_outputs(kind: type[LightningModule], facts: Facts, loss: nn.Module | None) -> int:
     if issubclass(kind, SupervisedModule):
-        return Task(loss, facts, kind.default_loss).num_outputs
+        return kind.configure_task(facts, loss).num_outputs
     return len(facts.class_names) or 1
 
 
@@ -145,14 +150,23 @@ def find_monitor(model: LightningModule, name: str | None, mode: str | None) -> 
     Raises:
         UsageError: Nobody says whether high or low is good.
     """
-    task = model.task if isinstance(model, SupervisedModule) else None
-    named_by = [(getattr(one, "monitor", None), getattr(one, "mode", None)) for one in (model, task)]
-    chosen = name or next((monitor for monitor, _ in named_by if monitor), None)
-    modes = [mode, *(their for monitor, their in named_by if monitor == chosen)]
-    good = next(filter(None, modes), "min" if chosen is None or "loss" in chosen else None)
-    if good not in ("min", "max"):
+    chosen, good = name or getattr(model, "monitor", None), mode
+    if chosen == getattr(model, "monitor", None):
+        good = mode or getattr(model, "mode", None)
+    if good is None and chosen is not None and isinstance(model, SupervisedModule):
+        good = model.mode_of(chosen)
+    if good is None and (chosen is None or "loss" in chosen):
+        good = "min"
+    if good is None:
         raise UsageError(f"--monitor {chosen} needs --mode max or --mode min: whether high or low is good")
     return Monitor(chosen, good)
+
+
+def follow(scheduler: Any, monitor: Monitor) -> Any:
+    """A plateau scheduler that watches the monitored score knows whether high or low is good."""
+    given = getattr(scheduler, "keywords", {})
+    watches = _class_of(scheduler) is ReduceLROnPlateau and given.get("monitor") == monitor.name
+    return partial(scheduler, mode=monitor.mode) if watches and given.get("mode") != monitor.mode else scheduler
 
 
 def usual_optimizer(model: LightningModule, monitor: Monitor) -> tuple[Any, Any]:

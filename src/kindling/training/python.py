@@ -85,6 +85,7 @@ def fit(
     seed: int | None = 42,
     monitor: str | None = None,
     mode: Literal["min", "max"] | None = None,
+    threshold: float | None = None,
     checkpoint_every: int | None = None,
     histograms: bool = False,
     resume: str | Path | Run | None = None,
@@ -107,6 +108,7 @@ def fit(
         seed: None for a training that differs each time.
         monitor: The logged score that decides which epoch is the best, e.g. ``val/acc``.
         mode: ``max`` where high scores are good, ``min`` where low ones are.
+        threshold: Probability above which a tag is predicted, where there are several tags.
         checkpoint_every: Steps from one checkpoint within an epoch to the next.
         histograms: Show the distributions of weights and gradients in TensorBoard.
         resume: A run to go on with, its folder or checkpoint; ``last`` for the newest one that is unfinished.
@@ -121,7 +123,8 @@ def fit(
     given = {"model": model, "data": data, "loss": loss, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
     given = {key: parts.named(key, value) for key, value in given.items()}
     given["loss"] = given["loss"]() if inspect.isclass(given["loss"]) else given["loss"]
-    own = {"seed": seed, "monitor": monitor, "mode": mode, "checkpoint_every": checkpoint_every}
+    own = {"seed": seed, "monitor": monitor, "mode": mode, "threshold": threshold}
+    own["checkpoint_every"] = checkpoint_every
     known = inspect.signature(Trainer.__init__).parameters
     for name in trainer.keys() - known.keys():
         raise UsageError(f"kindling.fit has no option {name!r}{nearest(name, [*given, *own, 'resume', *known])}")

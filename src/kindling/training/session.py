@@ -76,8 +76,6 @@ def _hush(log: logging.Logger) -> None:
     log.handlers = [_AskedFor(), *filter(None, [logging.lastResort])]  # the second prints warnings
     # Lightning 2.6 asks torch 2.15 for it in the old way
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-    # worker processes would copy what indexing in memory already has
-    warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
     # Kindling's optimizer_zero_grad does what the optimizer's own does
     warnings.filterwarnings("ignore", r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding")
     # a width of 0, which would be trained

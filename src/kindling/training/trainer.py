@@ -16,9 +16,7 @@ from kindling.callbacks.after_epoch import EpochNotifier
 from kindling.callbacks.report.progress import EpochLines, Progress
 from kindling.callbacks.resume.mid_epoch import MidEpochState
 from kindling.callbacks.resume.reseed import Reseed
-from kindling.data.base import DataModule
 from kindling.errors import UsageError
-from kindling.models.base import SupervisedModule
 from kindling.runs import checkpoints
 from kindling.runs.folder import Run
 from kindling.training import loggers
@@ -60,8 +58,6 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
         step = job.content["global_step"] + 1 if job.resumes else None
         kept = job.content.get("trackers") if job.resumes or job.command != "fit" else None
         options["logger"] = loggers.make_loggers(options.get("logger"), run, job.command, step, kept)
-    if isinstance(job.data, DataModule) and isinstance(job.model, SupervisedModule):
-        job.data.shares_batches, options["use_distributed_sampler"] = True, False
     try:
         trainer = job.trainer = Trainer(**options)
     except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
