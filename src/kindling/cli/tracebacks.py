@@ -37,7 +37,9 @@ def keep(error: Exception) -> str:
 
 def _files(error: BaseException | None) -> Iterator[str]:
     """The files that an exception, and those before it, came through."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an exception may come after itself
+        seen.add(id(error))
         yield from (frame.filename for frame in traceback.extract_tb(error.__traceback__))
         if isinstance(error, SyntaxError) and error.filename:
             yield error.filename
