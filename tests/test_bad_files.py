@@ -1,5 +1,6 @@
 """Files: tables, archives and pictures that are missing, damaged, or not what their names promise."""
 
+import csv
 import gzip
 import io
 import os
@@ -189,12 +190,14 @@ def test_a_class_that_the_training_rows_dont_have(kindling: Kindling) -> None:
     kindling.answers("Files", case)
 
 
-def test_a_column_that_a_probability_will_have(kindling: Kindling) -> None:
+def test_a_column_that_is_called_like_a_prediction_is_kept_beside_it(kindling: Kindling) -> None:
     written(CLASSES)()
     kindling(*FIT, "--trainer.max_epochs=1")
-    prepare = written("a,p(u)\n1,2\n", "other.csv")
-    case = Case("a column that a probability will have", OTHER["predict"], "has a column p(u), as predictions", prepare)
-    kindling.answers("Files", case)
+    written("a,p(u)\n1,2\n", "other.csv")()
+    kindling(*OTHER["predict"])
+    (row,) = csv.DictReader((RUN / "predictions.csv").read_text().splitlines())
+    assert row["p(u) (data)"] == "2"
+    assert float(row["p(u)"]) + float(row["p(v)"]) == pytest.approx(1)
 
 
 RAW = Path("data/FashionMNIST/raw")

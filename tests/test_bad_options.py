@@ -154,7 +154,11 @@ VALUES = [
     fit("likewise", "--model.loss CrossEntropyLoss --model.loss.label_smoothing 3", "between 0.0 and 1.0. Got: 3"),
     fit("likewise", "--model.loss CrossEntropyLoss --model.loss.label_smoothing -1", "should be 0 or above"),
     fit("likewise", "--model.loss MultiMarginLoss --model.loss.p 3", "only p == 1 and p == 2 supported"),
-    fit("weights for other classes", "--model.loss NLLLoss --model.loss.weight [1,2,3]", "3 numbers for the 2 classes"),
+    fit(
+        "weights for other classes",
+        "--model.loss NLLLoss --model.loss.weight [1,2,3]",
+        "all 2 classes or no classes",
+    ),
     fit("more samples than can be counted", "--data.train_size 9223372036854775808", "at most 1,000,000,000,000"),
     fit("a batch of 0", "--data.batch_size 0", "--data.batch_size 0: a batch has at least 1 sample"),
     fit("a batch below 0", "--data.batch_size -4", "--data.batch_size -4: a batch has at least 1 sample"),

@@ -83,7 +83,7 @@ def test_parts_in_all_forms() -> None:
         optimizer=partial(torch.optim.SGD, lr=0.5), lr_scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=1),
     )  # fmt: skip
     config = yaml.safe_load((RUN / "config.yaml").read_text())
-    assert config["model"] == {"class_path": "kindling.models.simple_net.SimpleNet", "init_args": {"hidden": 8}}
+    assert config["model"] == {"class_path": "tiny.simple_net.SimpleNet", "init_args": {"hidden": 8}}
     assert config["data"]["init_args"]["train_size"] == 64
     assert config["loss"]["class_path"] == "torch.nn.NLLLoss"
     assert config["optimizer"]["init_args"]["lr"] == 0.5
@@ -115,7 +115,11 @@ def test_mistakes_are_exceptions() -> None:
         (UsageError, "the data is a float: give a LightningDataModule", {"data": 0.5}),
         (DataError, "which states no facts", {"data": None}),
         (UsageError, "there is no optimizer 'Adm'", {"optimizer": "Adm"}),
-        (UsageError, "--monitor val/acc needs --mode max or --mode min", {"monitor": "val/acc"}),
+        (
+            UsageError,
+            "--monitor val/own: no score of the task has that name; there are val/loss",
+            {"monitor": "val/own"},
+        ),
         (UsageError, "needs --mode max or --mode min", {"mode": "up"}),
         (UsageError, "You selected an invalid accelerator", {"accelerator": "abacus"}),
         (RunError, "no training run", {"resume": "last"}),

@@ -111,7 +111,7 @@ def test_a_training_goes_on_with_the_rows_and_statistics_that_it_had(kindling: K
         (("--data.path=nowhere.csv",), "--data.path nowhere.csv does not exist: name the file of a table"),
         (("--data.ignore=Ally",), "has no column Ally, did you mean Alley?"),
         (("--data.gaps=zero",), "--data.gaps zero: should be 'mean', 'median', 'drop'"),
-        (("--data.split=[1, 2]",), "--data.split [1, 2]: should be 3 values"),
+        (("--data.split=[1, 2]",), "--data.split [1, 2]: should be tuple with 3 elements"),
         (("--data.split=[1, 2, 3]",), "--data.split [1.0, 2.0, 3.0]: three shares that add up to 1"),
     ],
 )

@@ -105,6 +105,7 @@ def test_a_file_that_an_option_of_ones_own_network_names(kindling: Kindling, mon
     assert "--model.weights nothere.pth: [Errno 2] No such file or directory: 'nothere.pth'" in error
 
 
+@pytest.mark.usefixtures("shipped")
 def test_the_machinery_is_not_the_users() -> None:
     from kindling.cli import tracebacks
 

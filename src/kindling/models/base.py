@@ -135,7 +135,11 @@ class SupervisedModule(LightningModule, ABC):
         metrics = self.configure_metrics(stage).items()
         higher = next((m.higher_is_better for key, m in metrics if name == key or name.startswith(f"{key}_")), None)
         if higher is None:
-            raise UsageError(f"--monitor {monitor}: say whether low or high is good, with --mode min or --mode max")
+            there = ", ".join(f"{stage}/{key}" for key in ["loss", *dict(metrics)])
+            raise UsageError(
+                f"--monitor {monitor}: no score of the task has that name; there are {there}; for one that the network "
+                "logs itself, add --mode min or --mode max"
+            )
         return "max" if higher else "min"
 
     def scores_of(self, stage: str) -> Scores:

@@ -10,8 +10,7 @@ from kindling.runs.atomic import atomic_write
 
 
 def write(file: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write columns of one length, atomically; the folder is made where it is not there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write columns of one length, atomically."""
     with atomic_write(file, newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(columns)

@@ -73,8 +73,8 @@ def check_taken(options: Options, named: Collection[str], file: object, remedy: 
 
 def unknown(options: Options) -> Iterator[tuple[str, str]]:
     """Each option that would import, call or write something that is not known, and what that is."""
-    for key in options.keys() & PACKAGES.keys():
-        if options[key] is not None:
+    for key in PACKAGES:
+        if options.get(key) is not None:
             yield from _unknown_in_class(key, options[key], classes(key).values())
     for name, setting in options.get("trainer", {}).items():
         option = f"trainer.{name}"

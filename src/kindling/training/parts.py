@@ -157,7 +157,7 @@ def find_monitor(model: LightningModule, name: str | None, mode: str | None) -> 
         good = model.mode_of(chosen)
     if good is None and (chosen is None or "loss" in chosen):
         good = "min"
-    if good is None:
+    if good not in ("min", "max"):
         raise UsageError(f"--monitor {chosen} needs --mode max or --mode min: whether high or low is good")
     return Monitor(chosen, good)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import Any
 
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -47,6 +48,8 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
     options = TRAINER_DEFAULTS | job.trainer_options | fixed
     if options.get("barebones"):
         raise UsageError("--trainer.barebones true: no score is logged then, which all that follows needs: drop it")
+    if options.get("profiler") == "xla" and find_spec("torch_xla") is None:
+        raise UsageError("--trainer.profiler xla needs torch_xla, which is not installed: choose another")
     own = options.get("callbacks") or []
     own = list(own) if isinstance(own, list | tuple) else [own]
     shown: list[Callback] = [EpochLines()] if options.get("enable_progress_bar") is not False else []

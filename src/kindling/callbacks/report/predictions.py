@@ -64,6 +64,7 @@ class PredictionWriter(BasePredictionWriter):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         described = data.describe(data.predict_set, rows) if hasattr(data, "describe") else {}
         added = _columns(pl_module, data, predictions)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         array = self.file.with_suffix(".npy")
         if added:
             array.unlink(missing_ok=True)  # of another prediction

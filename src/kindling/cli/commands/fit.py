@@ -29,7 +29,8 @@ def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False) -> N
         raise
     if run is not None:
         best = f"--ckpt_path best{_naming(job, run, 'model', 'data', 'loss')}"
-        say(f"Next: {job.program} test {best}  |  predict {best}  |  make tensorboard")
+        curves = "  |  make tensorboard" if any(run.folder.glob("events.out.*")) else ""
+        say(f"Next: {job.program} test {best}  |  predict {best}{curves}")
 
 
 def _remedy(job: "Job") -> str:
