@@ -100,12 +100,13 @@ def lr_find(job: Job, min_lr: float, max_lr: float, num_training: int) -> tuple[
         raise UsageError(f"--num_training {num_training}: at least 20 steps are needed to see a slope")
     if job.options["trainer"]["fast_dev_run"]:
         raise UsageError("--trainer.fast_dev_run true leaves no steps to search a learning rate with")
-    span = {"min_lr": min_lr, "max_lr": max_lr, "num_training": num_training}
     aside = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with TemporaryDirectory() as folder:  # Lightning keeps a checkpoint there while it searches
         # the steps are counted instead of the epochs
         trainer = make_trainer(job, None, [], **aside, max_epochs=-1, default_root_dir=folder)
-        finder: Any = Tuner(trainer).lr_find(job.model, datamodule=job.data, **span, update_attr=False)
+        finder: Any = Tuner(trainer).lr_find(
+            job.model, datamodule=job.data, min_lr=min_lr, max_lr=max_lr, num_training=num_training, update_attr=False
+        )
     found = lr_search.steepest(finder.results["lr"], finder.results["loss"])
     if found is None:
         raise RunError("the loss fell at no learning rate, so there is none to suggest: try another --min_lr")
