@@ -62,10 +62,9 @@ def export(job: Job, format: str = "weights") -> None:
         RunError: The file, loaded anew, gives other predictions.
     """
     model, data = job.model, job.data
-    if not isinstance(model, SupervisedModule):
-        raise UsageError(f"export needs a network that is a SupervisedModule, and {type(model).__name__} is none")
-    if not isinstance(data, DataModule):
-        raise UsageError(f"export needs data that is a kindling.data DataModule, and {type(data).__name__} is none")
+    if not (isinstance(model, SupervisedModule) and isinstance(data, DataModule)):
+        kinds = f"{type(model).__name__} on {type(data).__name__}"
+        raise UsageError(f"export needs a SupervisedModule on data that is a kindling.data DataModule, not {kinds}")
     write.check_installed(format)
     checkpoint = _announce(job)
     model.load_state_dict(job.content["state_dict"])

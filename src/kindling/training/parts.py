@@ -25,7 +25,6 @@ from kindling.registry import import_class, nearest
 from kindling.runs import trust
 from kindling.runs.trust import Options
 
-STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that step with every batch
 NOT_OPTIONS = {*SIZES, "params", "optimizer"}  # arguments that Kindling fills
 
 
@@ -199,7 +198,7 @@ def bind_optimizer(model: LightningModule, optimizer: Any, scheduler: Any) -> No
         if isinstance(made_scheduler, ReduceLROnPlateau):
             schedule["monitor"] = made_scheduler.monitor
             schedule["frequency"] = model.trainer.check_val_every_n_epoch or 1
-        elif isinstance(made_scheduler, STEPWISE):
+        elif isinstance(made_scheduler, OneCycleLR | CyclicLR):
             schedule["interval"] = "step"
         return {"optimizer": made, "lr_scheduler": schedule}
 

@@ -30,7 +30,8 @@ def check_resumable(checkpoint: Checkpoint, content: Options, options: Options) 
     """
     checkpoints.check_trainable(content, checkpoint.file)
     restored = content.get("config", {})
-    _check_data(restored, options, within_epoch="mid_epoch" in content)
+    if "mid_epoch" in content and restored.get("data") != options["data"]:
+        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
     _check_optimizer(restored, options)
     _check_averaging(content, options)
     if _ended(checkpoint, content, options) and checkpoint.is_last and checkpoint.run.previous in checkpoint.others:
@@ -40,11 +41,6 @@ def check_resumable(checkpoint: Checkpoint, content: Options, options: Options) 
     if why := _ended(checkpoint, content, options):
         raise RunError(why)
     return checkpoint, content
-
-
-def _check_data(restored: Options, options: Options, within_epoch: bool) -> None:
-    if within_epoch and restored.get("data") != options["data"]:
-        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
 
 
 def _check_optimizer(restored: Options, options: Options) -> None:

@@ -45,8 +45,6 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
         UsageError: The options of the Trainer don't go together, or not with what a run keeps.
     """
     options = TRAINER_DEFAULTS | job.trainer_options | fixed
-    if options.get("barebones"):
-        raise UsageError("--trainer.barebones true: no score is logged then, which all that follows needs: drop it")
     own = options.get("callbacks") or []
     own = list(own) if isinstance(own, list | tuple) else [own]
     shown: list[Callback] = [EpochLines()] if options.get("enable_progress_bar") is not False else []

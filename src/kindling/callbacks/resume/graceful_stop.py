@@ -1,6 +1,5 @@
 """What ends a training before its time: a signal, or a loss that is NaN or infinite."""
 
-import math
 import signal
 import sys
 import threading
@@ -52,12 +51,10 @@ class GracefulStop(EpochListener):
             print("\nCtrl-C: stopping after this step, saved (once more: now)", file=sys.stderr, flush=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        at_once = trainer.world_size == 1 and loss.device.type == "cpu"
-        if at_once and math.isfinite(loss.item()):
-            return
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         self._unread.append((loss.detach(), trainer.global_step + 1, trainer.fit_loop.batch_idx, lr))
-        if at_once or (trainer.world_size == 1 and len(self._unread) == READ_EVERY):
+        every = 1 if loss.device.type == "cpu" else READ_EVERY
+        if trainer.world_size == 1 and len(self._unread) >= every:
             self._check(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
