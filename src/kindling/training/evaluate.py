@@ -1,5 +1,7 @@
 """What is done with a trained network: test, validate, predict and export; and the search for a learning rate."""
 
+import errno
+import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,6 @@ from kindling.pictures import lr_search, style
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import LOGS
 from kindling.training import loggers
-from kindling.training.fit import check_writable
 from kindling.training.job import Job
 from kindling.training.session import say
 from kindling.training.trainer import make_trainer
@@ -126,7 +127,8 @@ def _announce(job: Job) -> Checkpoint:
     if job.checkpoint is None:
         raise RuntimeError(f"{job.command} needs a checkpoint")
     job.run = job.checkpoint.run
-    check_writable(job.run.folder)
+    if job.run.folder.is_dir() and not os.access(job.run.folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(job.run.folder))
     epoch = f", epoch {job.content['epoch']}" if "epoch" in job.content else ""
     say(f"{VERBS[job.command]} {job.checkpoint.file} ({type(job.model).__name__}{epoch})")
     return job.checkpoint

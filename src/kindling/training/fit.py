@@ -1,8 +1,6 @@
 """Training: a job becomes a run."""
 
-import errno
 import gc
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,20 +74,10 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run
     return run
 
 
-def check_writable(folder: Path) -> None:
-    """
-    Raises:
-        PermissionError: The folder is there, and not for this user to write into.
-    """
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-
-
 def _run_folder(job: Job) -> Run | None:
     if job.options["trainer"]["fast_dev_run"]:
         return None  # keeps nothing
     if job.resumes and job.checkpoint:
-        check_writable(job.checkpoint.run.folder)
         return job.checkpoint.run
     logs = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS
     # other processes of this training learn the folder from the first, when they have met
