@@ -124,8 +124,7 @@ def _announce(job: Job) -> Checkpoint:
     Raises:
         PermissionError: The run's folder can't be written into.
     """
-    if job.checkpoint is None:
-        raise RuntimeError(f"{job.command} needs a checkpoint")
+    assert job.checkpoint
     job.run = job.checkpoint.run
     if job.run.folder.is_dir() and not os.access(job.run.folder, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(job.run.folder))
