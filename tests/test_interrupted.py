@@ -218,10 +218,10 @@ def test_sigterm_at_the_end_of_fit_costs_its_end_alone(
 
 
 def test_what_killed_commands_left_goes_when_the_run_is_trained_on(kindling: Kindling, run: Path) -> None:
-    old = [RUN / "predictions.csv.0123abcd.part", Path(".lr_find_1.ckpt"), Path(".scale_batch_size_1.ckpt")]
+    old = [RUN / "predictions.csv.0123abcd.part"]
     own = [RUN / "checkpoints/previous.ckpt.part", RUN / "checkpoints/new.ckpt.0123abcd.part"]
     own += [RUN / "metrics.csv.0123abcd.part"]
-    used = [RUN / "predictions.csv.ffffffff.part", Path(".lr_find_2.ckpt")]
+    used = [RUN / "predictions.csv.ffffffff.part"]
     for file in (*old, *own, *used):
         file.touch()
     for file in old:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 Row = dict[str, float]
 
@@ -67,7 +68,8 @@ class EpochNotifier(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._samples += _samples_in(batch) * trainer.world_size
+        samples = next((len(part) for part in tree_leaves(batch) if isinstance(part, Tensor)), 0)
+        self._samples += samples * trainer.world_size
         self._last_batch = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,10 +117,3 @@ def loss_of(outputs: Any) -> Tensor | None:
     """The loss in what ``training_step`` returned, detached; None if the step was skipped."""
     loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
     return loss.detach() if isinstance(loss, Tensor) else None
-
-
-def _samples_in(batch: Any) -> int:
-    """Length of the first tensor in a batch, however it is nested."""
-    while not isinstance(batch, Tensor):
-        batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
-    return len(batch)

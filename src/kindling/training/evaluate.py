@@ -1,8 +1,11 @@
 """What is done with a trained network: test, validate, predict and export; and the search for a learning rate."""
 
+import errno
+import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lightning.pytorch.tuner import Tuner
@@ -19,12 +22,10 @@ from kindling.pictures import lr_search, style
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import LOGS
 from kindling.training import loggers
-from kindling.training.fit import check_writable, remove_searches
 from kindling.training.job import Job
 from kindling.training.session import say
 from kindling.training.trainer import make_trainer
 
-ASIDE = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}  # of what keeps no run
 VERBS = {"test": "Testing", "validate": "Validating", "predict": "Predicting with", "export": "Exporting"}
 
 
@@ -62,10 +63,9 @@ def export(job: Job, format: str = "weights") -> None:
         RunError: The file, loaded anew, gives other predictions.
     """
     model, data = job.model, job.data
-    if not isinstance(model, SupervisedModule):
-        raise UsageError(f"export needs a network that is a SupervisedModule, and {type(model).__name__} is none")
-    if not isinstance(data, DataModule):
-        raise UsageError(f"export needs data that is a kindling.data DataModule, and {type(data).__name__} is none")
+    if not (isinstance(model, SupervisedModule) and isinstance(data, DataModule)):
+        kinds = f"{type(model).__name__} on {type(data).__name__}"
+        raise UsageError(f"export needs a SupervisedModule on data that is a kindling.data DataModule, not {kinds}")
     write.check_installed(format)
     checkpoint = _announce(job)
     model.load_state_dict(job.content["state_dict"])
@@ -100,16 +100,17 @@ def lr_find(job: Job, min_lr: float, max_lr: float, num_training: int) -> tuple[
         raise UsageError(f"--num_training {num_training}: at least 20 steps are needed to see a slope")
     if job.options["trainer"]["fast_dev_run"]:
         raise UsageError("--trainer.fast_dev_run true leaves no steps to search a learning rate with")
-    # the steps are counted instead of the epochs
-    trainer = make_trainer(job, None, [], **ASIDE, max_epochs=-1)
-    remove_searches(Path(trainer.default_root_dir))
-    finder: Any = Tuner(trainer).lr_find(
-        job.model, datamodule=job.data, min_lr=min_lr, max_lr=max_lr, num_training=num_training, update_attr=False
-    )
+    aside = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    with TemporaryDirectory() as folder:  # Lightning keeps a checkpoint there while it searches
+        # the steps are counted instead of the epochs
+        trainer = make_trainer(job, None, [], **aside, max_epochs=-1, default_root_dir=folder)
+        finder: Any = Tuner(trainer).lr_find(
+            job.model, datamodule=job.data, min_lr=min_lr, max_lr=max_lr, num_training=num_training, update_attr=False
+        )
     found = lr_search.steepest(finder.results["lr"], finder.results["loss"])
     if found is None:
         raise RunError("the loss fell at no learning rate, so there is none to suggest: try another --min_lr")
-    picture = Path(trainer.default_root_dir) / LOGS / "lr_find.png"
+    picture = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS / "lr_find.png"
     if trainer.is_global_zero:
         name = type(job.model).__name__
         curve = partial(lr_search.draw, finder.results["lr"], finder.results["loss"], found, name)
@@ -123,10 +124,10 @@ def _announce(job: Job) -> Checkpoint:
     Raises:
         PermissionError: The run's folder can't be written into.
     """
-    if job.checkpoint is None:
-        raise RuntimeError(f"{job.command} needs a checkpoint")
+    assert job.checkpoint
     job.run = job.checkpoint.run
-    check_writable(job.run.folder)
+    if job.run.folder.is_dir() and not os.access(job.run.folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(job.run.folder))
     epoch = f", epoch {job.content['epoch']}" if "epoch" in job.content else ""
     say(f"{VERBS[job.command]} {job.checkpoint.file} ({type(job.model).__name__}{epoch})")
     return job.checkpoint

@@ -1,8 +1,6 @@
 """Training: a job becomes a run."""
 
-import errno
 import gc
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
 from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
-from kindling.runs.atomic import DAY, atomic_write, remove_leftovers
+from kindling.runs.atomic import atomic_write, remove_leftovers
 from kindling.runs.class_names import as_typed
 from kindling.runs.folder import LOGS, Run, claim
 from kindling.training import loggers
@@ -52,7 +50,7 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run
     gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
     try:
         trainer = make_trainer(job, run, _callbacks(job, run, test_after_fit, histograms))
-        with _opened(job, run, Path(trainer.default_root_dir)):
+        with _opened(job, run):
             _announce(job, run, trainer)
             loggers.start(trainer.loggers)
             trainer.fit(job.model, datamodule=job.data, ckpt_path=job.checkpoint.file if job.checkpoint else None)
@@ -76,25 +74,10 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run
     return run
 
 
-def check_writable(folder: Path) -> None:
-    """
-    Raises:
-        PermissionError: The folder is there, and not for this user to write into.
-    """
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-
-
-def remove_searches(root: Path) -> None:
-    """Remove what Lightning's searches left where they were killed."""
-    remove_leftovers(root, ".lr_find_*.ckpt", ".scale_batch_size_*.ckpt", age=DAY)  # younger ones may be in use
-
-
 def _run_folder(job: Job) -> Run | None:
     if job.options["trainer"]["fast_dev_run"]:
         return None  # keeps nothing
     if job.resumes and job.checkpoint:
-        check_writable(job.checkpoint.run.folder)
         return job.checkpoint.run
     logs = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS
     # other processes of this training learn the folder from the first, when they have met
@@ -127,7 +110,7 @@ def _change_optimizer_options(job: Job) -> None:
 
 
 @contextmanager
-def _opened(job: Job, run: Run | None, root: Path) -> Iterator[None]:
+def _opened(job: Job, run: Run | None) -> Iterator[None]:
     """Make a run's folder ready to be trained in, by this process alone.
 
     Raises:
@@ -145,7 +128,6 @@ def _opened(job: Job, run: Run | None, root: Path) -> Iterator[None]:
     try:
         names = ("checkpoints/*", "config.yaml", "metrics.csv", "curves.png")
         remove_leftovers(run.folder, *(f"{name}.*part" for name in names))
-        remove_searches(root)
         if job.start.damaged:
             aside = job.start.damaged.replace(job.start.damaged.with_name("damaged.ckpt"))
             say(f"{job.start.damaged} can't be read: set aside as {aside.name}, going on from the one before")

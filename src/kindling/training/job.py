@@ -44,7 +44,7 @@ class Start:
         return cls(newest, content, checkpoint.file if newest != checkpoint else None)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Job:
     """What a command works with.
 
@@ -142,13 +142,4 @@ def make_job(
             say(line)
         checkpoints.check_fit(content["state_dict"], network, checkpoint.file)
         start = Start(checkpoint, content, start.damaged)
-    return Job(
-        command=command,
-        options=options,
-        trainer_options=trainer or {},
-        model=network,
-        data=made,
-        monitor=monitor,
-        start=start,
-        program=program,
-    )
+    return Job(command, options, trainer or {}, network, made, monitor, start, program)

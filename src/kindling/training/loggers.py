@@ -2,7 +2,6 @@
 
 import csv
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,7 @@ class RunCSV(CSVLogger):
         if self._experiment is None:
             file = Path(self.log_dir) / "metrics.csv"
             rows = list(csv.DictReader(file.read_text().splitlines())) if file.is_file() else []
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
-                writer: Any = super().experiment
+            writer: Any = super().experiment
             writer.metrics = [row for row in rows if self.resume_step is None or int(row["step"]) < self.resume_step]
             writer.save()
         return self._experiment

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from torch.utils.data import Dataset
 
+from kindling.data import FromDatasets
 from kindling.errors import DataError, UsageError
 from kindling.facts import SIZES, Facts
 from kindling.models.base import PLATEAU, SupervisedModule
@@ -24,7 +25,6 @@ from kindling.registry import import_class, nearest
 from kindling.runs import trust
 from kindling.runs.trust import Options
 
-STEPWISE = (OneCycleLR, CyclicLR)  # schedulers that step with every batch
 NOT_OPTIONS = {*SIZES, "params", "optimizer"}  # arguments that Kindling fills
 
 
@@ -51,8 +51,6 @@ def named(kind: str, given: Any) -> Any:
         UsageError: There is no such class.
     """
     if kind == "data" and isinstance(given, tuple | list):
-        from kindling.data import FromDatasets
-
         return FromDatasets(*given)
     if not isinstance(given, str):
         return given
@@ -122,7 +120,9 @@ def _make_from_class(
     sizes: dict[str, Any] = {}
     if facts is not None:
         known = {size: getattr(facts, size, None) for size in SIZES}
-        known["num_outputs"] = _num_outputs(kind, facts, loss)
+        known["num_outputs"] = len(facts.class_names) or 1
+        if issubclass(kind, SupervisedModule):
+            known["num_outputs"] = kind.configure_task(facts, loss).num_outputs
         sizes = {size: known[size] for size in SIZES & parameters.keys() - options.keys()}
         for size in sizes:
             if known[size] is None:
@@ -138,21 +138,15 @@ def _make_from_class(
     return made
 
 
-def _num_outputs(kind: type[LightningModule], facts: Facts, loss: nn.Module | None) -> int:
-    if issubclass(kind, SupervisedModule):
-        return kind.configure_task(facts, loss).num_outputs
-    return len(facts.class_names) or 1
-
-
 def find_monitor(model: LightningModule, name: str | None, mode: str | None) -> Monitor:
     """The score to keep the best epoch by: as asked for, else the network's own, else its task's.
 
     Raises:
         UsageError: Nobody says whether high or low is good.
     """
-    chosen, good = name or getattr(model, "monitor", None), mode
-    if chosen == getattr(model, "monitor", None):
-        good = mode or getattr(model, "mode", None)
+    own = getattr(model, "monitor", None)
+    chosen = name or own
+    good = mode or (getattr(model, "mode", None) if chosen == own else None)
     if good is None and chosen is not None and isinstance(model, SupervisedModule):
         good = model.mode_of(chosen)
     if good is None and (chosen is None or "loss" in chosen):
@@ -204,7 +198,7 @@ def bind_optimizer(model: LightningModule, optimizer: Any, scheduler: Any) -> No
         if isinstance(made_scheduler, ReduceLROnPlateau):
             schedule["monitor"] = made_scheduler.monitor
             schedule["frequency"] = model.trainer.check_val_every_n_epoch or 1
-        elif isinstance(made_scheduler, STEPWISE):
+        elif isinstance(made_scheduler, OneCycleLR | CyclicLR):
             schedule["interval"] = "step"
         return {"optimizer": made, "lr_scheduler": schedule}
 

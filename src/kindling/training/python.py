@@ -123,12 +123,11 @@ def fit(
     given = {"model": model, "data": data, "loss": loss, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
     given = {key: parts.named(key, value) for key, value in given.items()}
     given["loss"] = given["loss"]() if inspect.isclass(given["loss"]) else given["loss"]
-    own = {"seed": seed, "monitor": monitor, "mode": mode, "threshold": threshold}
-    own["checkpoint_every"] = checkpoint_every
-    known = inspect.signature(Trainer.__init__).parameters
-    for name in trainer.keys() - known.keys():
-        raise UsageError(f"kindling.fit has no option {name!r}{nearest(name, [*given, *own, 'resume', *known])}")
-    usual: dict[str, Any] = {name: parameter.default for name, parameter in known.items() if name != "self"}
+    own = {"monitor": monitor, "mode": mode, "threshold": threshold, "checkpoint_every": checkpoint_every}
+    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
+    for name in trainer.keys() - usual.keys():
+        near = nearest(name, [*given, *own, "seed", "resume", *usual])
+        raise UsageError(f"kindling.fit has no option {name!r}{near}")
     if not any(trainer.get(f"max_{unit}") for unit in ("epochs", "steps", "time")):
         usual["max_epochs"] = DEFAULT_EPOCHS
     settings = usual | TRAINER_DEFAULTS | trainer
@@ -136,7 +135,7 @@ def fit(
         "seed_everything": False if seed is None else seed,
         "trainer": parts.plain(settings),
         **{key: parts.describe(key, value) for key, value in given.items()},
-        **{key: value for key, value in own.items() if key != "seed"},
+        **own,
     }
     with session(seed):
         start = None if resume is None else Start.read(_to_resume(str(resume), options))
@@ -151,7 +150,7 @@ def fit(
                 raise KeyboardInterrupt from None
             say(f"Interrupted: run.fit() goes on after step {job.saved}")
     folder = job.run.folder if job.run else Path("nowhere")  # a fast_dev_run
-    return TrainedRun(folder, {**given, **own, "histograms": histograms, **trainer})
+    return TrainedRun(folder, {**given, **own, "seed": seed, "histograms": histograms, **trainer})
 
 
 def load(
@@ -205,9 +204,7 @@ def _checkpoint(run: str | Path, which: str) -> find.Checkpoint:
     """The file of a run that is meant, or a file itself."""
     if which not in ("best", "last"):
         raise UsageError(f"kindling.load(..., which={which!r}): there are best and last")
-    folder = Run(Path(run))
-    inside = folder.best if which == "best" else folder.last
-    file = inside if Path(run).is_dir() else run
+    file = Run(Path(run)).last if which == "last" and Path(run).is_dir() else run
     return find.find(str(file), Path(LOGS), resume=False, model=None, program="kindling")
 
 

@@ -30,7 +30,8 @@ def check_resumable(checkpoint: Checkpoint, content: Options, options: Options) 
     """
     checkpoints.check_trainable(content, checkpoint.file)
     restored = content.get("config", {})
-    _check_data(restored, options, within_epoch="mid_epoch" in content)
+    if "mid_epoch" in content and restored.get("data") != options["data"]:
+        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
     _check_optimizer(restored, options)
     _check_averaging(content, options)
     if _ended(checkpoint, content, options) and checkpoint.is_last and checkpoint.run.previous in checkpoint.others:
@@ -42,11 +43,6 @@ def check_resumable(checkpoint: Checkpoint, content: Options, options: Options) 
     return checkpoint, content
 
 
-def _check_data(restored: Options, options: Options, within_epoch: bool) -> None:
-    if within_epoch and restored.get("data") != options["data"]:
-        raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
-
-
 def _check_optimizer(restored: Options, options: Options) -> None:
     for key in ("optimizer", "lr_scheduler"):
         then, now = restored.get(key) or {}, options[key] or {}
@@ -55,13 +51,6 @@ def _check_optimizer(restored: Options, options: Options) -> None:
         )
         if key in restored and (then.get("class_path") != now.get("class_path") or changed):
             raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
-    then, now = ((o.get("optimizer") or {}) for o in (restored, options))
-    # what these options sum up since the first step is not in the checkpoint (SGD's momentum begins at any time)
-    summed = ("amsgrad", "centered", *(["momentum"] if now and class_name(now) == "RMSprop" else []))
-    for option in summed if then else ():
-        if now["init_args"].get(option) and not then["init_args"].get(option):
-            value = json.dumps(now["init_args"][option])
-            raise UsageError(f"--optimizer.{option} {value}: the checkpoint lacks what it sums up: train anew with it")
     scheduler = class_name(restored["lr_scheduler"]) if restored.get("lr_scheduler") else ""
     for limit in ("max_epochs", "max_steps") if scheduler in WHOLE_RUN else ():
         if restored["trainer"][limit] != options["trainer"][limit]:

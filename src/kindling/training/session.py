@@ -78,5 +78,7 @@ def _hush(log: logging.Logger) -> None:
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
     # Kindling's optimizer_zero_grad does what the optimizer's own does
     warnings.filterwarnings("ignore", r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding")
+    # RunCSV goes on with the rows that are there
+    warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
     # a width of 0, which would be trained
     warnings.filterwarnings("error", r"Initializing zero-element tensors")

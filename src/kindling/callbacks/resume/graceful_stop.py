@@ -1,12 +1,11 @@
 """What ends a training before its time: a signal, or a loss that is NaN or infinite."""
 
-import math
 import signal
 import sys
 import threading
 from itertools import islice
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,15 +22,6 @@ READ_EVERY = 50  # steps; reading a loss waits for the accelerator
 DIVERGED = 1000  # not the number of any signal
 
 
-class Step(NamedTuple):
-    """One step of this process; the first is 1."""
-
-    number: int
-    batch_idx: int
-    lr: float
-    loss: Tensor
-
-
 class GracefulStop(EpochListener):
     """Stops training after a signal, when the step is done and a checkpoint is saved, or when the loss is not finite.
 
@@ -44,7 +34,7 @@ class GracefulStop(EpochListener):
         self._signal = 0  # the signal that all processes know of
         self._problem = ""  # with the loss of this process
         self._exchange: tuple[Any, Tensor] | None = None  # the number that is being sent and received
-        self._unread: list[Step] = []  # steps whose losses were not read yet
+        self._unread: list[tuple[Tensor, int, int, float]] = []  # losses not read yet: of which step, batch and rate
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -61,12 +51,10 @@ class GracefulStop(EpochListener):
             print("\nCtrl-C: stopping after this step, saved (once more: now)", file=sys.stderr, flush=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        at_once = trainer.world_size == 1 and loss.device.type == "cpu"
-        if at_once and math.isfinite(loss.item()):
-            return
         lr = trainer.optimizers[0].param_groups[0]["lr"]
-        self._unread.append(Step(trainer.global_step + 1, trainer.fit_loop.batch_idx, lr, loss.detach()))
-        if at_once or (trainer.world_size == 1 and len(self._unread) == READ_EVERY):
+        self._unread.append((loss.detach(), trainer.global_step + 1, trainer.fit_loop.batch_idx, lr))
+        every = 1 if loss.device.type == "cpu" else READ_EVERY
+        if trainer.world_size == 1 and len(self._unread) >= every:
             self._check(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -124,13 +112,13 @@ class GracefulStop(EpochListener):
     def _read_losses(self, trainer: Trainer) -> str:
         """What to say about the first loss that is not finite; empty if all are."""
         steps, self._unread = self._unread, []
-        finite = torch.stack([step.loss for step in steps]).isfinite().tolist() if steps else []
+        finite = torch.stack([loss for loss, *_ in steps]).isfinite().tolist() if steps else []
         if all(finite):
             return ""
-        step = steps[finite.index(False)]
+        loss, step, batch_idx, lr = steps[finite.index(False)]
         return (
-            f"the loss is {step.loss.item()} at step {step.number} (epoch {trainer.current_epoch + 1}, learning rate "
-            f"{step.lr:g}), {_samples(trainer, step.batch_idx)}: see whether these are what they should be, or train "
+            f"the loss is {loss.item()} at step {step} (epoch {trainer.current_epoch + 1}, learning rate {lr:g}), "
+            f"{_samples(trainer, batch_idx)}: see whether these are what they should be, or train "
             "anew with a lower --optimizer.lr, or with --trainer.gradient_clip_val 1; checkpoints from before are kept"
         )
 

@@ -97,9 +97,7 @@ class MidEpochState(Callback):
                 cast(Any, trainer.train_dataloader).load_state_dict(self._own["loader"])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if (
-            self._resumed
-        ):  # else this whole epoch would count as a restart, and its end would reach no plateau scheduler
+        if self._resumed:  # else the whole epoch would count as a restart, and its end reach no plateau scheduler
             trainer.fit_loop.on_iteration_done()
             self._resumed = False
         if self._own is not None:

@@ -19,7 +19,5 @@ class Reseed(Callback):
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         if "PL_GLOBAL_SEED" in environ:  # not with --seed_everything false
             seed = seed_generators(global_seed(), trainer.current_epoch, trainer.global_rank)
-            if (
-                torch.accelerator.is_available()
-            ):  # else torch would keep a stack trace for each call, to repeat it later
+            if torch.accelerator.is_available():  # else torch would keep a stack trace for each call
                 torch.manual_seed(seed)
