@@ -354,6 +354,7 @@ def test_lightnings_own_variables_are_left_alone(kindling: Kindling, monkeypatch
         ("export", "--format jpeg", "--format jpeg: should be 'weights', 'onnx', 'pt2'"),
         ("fit", "--model SimpleNN", "no training run of SimpleNN"),
         ("fit", "--optimizer SGD --trainer.max_epochs 20", "its state is in the checkpoint"),
+        ("fit", "--optimizer.amsgrad true --trainer.max_epochs 20", "--optimizer.amsgrad true: the checkpoint lacks"),
     ],
 )
 def test_bad_options_for_a_checkpoint(kindling: Kindling, run: Path, command: str, option: str, says: str) -> None:

@@ -51,6 +51,13 @@ def _check_optimizer(restored: Options, options: Options) -> None:
         )
         if key in restored and (then.get("class_path") != now.get("class_path") or changed):
             raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
+    then, now = ((o.get("optimizer") or {}) for o in (restored, options))
+    # what these options sum up since the first step is not in the checkpoint (SGD's momentum begins at any time)
+    summed = ("amsgrad", "centered", *(["momentum"] if now and class_name(now) == "RMSprop" else []))
+    for option in summed if then else ():
+        if now["init_args"].get(option) and not then["init_args"].get(option):
+            value = json.dumps(now["init_args"][option])
+            raise UsageError(f"--optimizer.{option} {value}: the checkpoint lacks what it sums up: train anew with it")
     scheduler = class_name(restored["lr_scheduler"]) if restored.get("lr_scheduler") else ""
     for limit in ("max_epochs", "max_steps") if scheduler in WHOLE_RUN else ():
         if restored["trainer"][limit] != options["trainer"][limit]:
