@@ -31,7 +31,7 @@ class InMemory(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int | Tensor) -> Batch:
         return tuple(t[index] for t in self.tensors)
 
     def __getitems__(self, indices: list[int]) -> Batch:

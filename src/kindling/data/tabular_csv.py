@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from kindling.data.base import DataModule
 from kindling.data.table.file import open_table
-from kindling.data.table.learned import Learned, TableRows, check_columns, split_table
+from kindling.data.table.learned import Learned, Options, TableRows, check_columns, split_table
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.schema import matches
@@ -84,7 +84,7 @@ class TabularCSV(DataModule):
             raise UsageError("--data.target: name a column to predict")
         self.path, self.test_path, self.predict_path = path, test_path, predict_path
         columns = {"target": target, "features": features, "ignore": ignore, "categorical": categorical}
-        self._options = {
+        self._options: Options = {
             option: [names] if isinstance(names, str) else names or [] for option, names in columns.items()
         }
         self._options |= {"gaps": gaps, "task": task, "split": list(split), "seed": seed}

@@ -92,8 +92,8 @@ def split_table(
     parts = split_rows(strata, shares, options["seed"], path)
     if learned is None:
         features = Features.learn(frame[columns].iloc[rows[parts[0]]], numeric, options["gaps"], path)
-        of_targets = [] if targets.classes else np.atleast_2d(y[parts[0]].T)
-        statistics = [[*mean_and_std(values), float(values.min())] for values in of_targets]
+        numbers_of_each = () if targets.classes else np.atleast_2d(y[parts[0]].T)
+        statistics = [[*mean_and_std(values), float(values.min())] for values in numbers_of_each]
         known_features = features.numeric, features.categorical
         learned = Learned(options, table.sha256(), shares, *known_features, targets.classes, statistics)
     if shares[2] and targets.classes:
