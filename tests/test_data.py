@@ -1,6 +1,8 @@
+from typing import Any
+
 import torch
 
-from kindling.data import augment
+from kindling.data import SyntheticTabular, augment
 
 
 def test_flipped_and_shifted_images_are_the_images() -> None:
@@ -19,3 +21,18 @@ def test_flipped_and_shifted_images_are_the_images() -> None:
     matches = torch.stack([(shifted == placed).flatten(1).all(dim=1) for placed in places.values()])  # (25, 400)
     assert (matches.sum(dim=0) == 1).all()
     assert (matches.sum(dim=1) > 4).all()  # each place some 16 times
+
+
+def test_hparams_are_the_arguments_of_the_class_itself() -> None:
+    class Small(SyntheticTabular):
+        def __init__(self, size: int = 8) -> None:
+            super().__init__(train_size=size)
+
+    class Seeded(SyntheticTabular):
+        def __init__(self, seed: int = 3, **options: Any) -> None:
+            super().__init__(seed=seed, **options)
+
+    assert dict(Small(9).hparams) == {"size": 9}
+    assert "num_workers" not in SyntheticTabular().hparams
+    again = Seeded(**Seeded(batch_size=4).hparams)
+    assert (again.batch_size, again.seed) == (4, 3)

@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from inspect import signature
+from inspect import currentframe, signature
+from types import FrameType
+from typing import cast
 
 import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import _IndexBatchSamplerWrapper
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities.parsing import collect_init_args
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
@@ -45,6 +48,9 @@ class DataModule(LightningDataModule, ABC):
     def __init__(self, batch_size: int, num_workers: int = 0) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False, ignore=["train", "val", "test", "predict"])  # samples are no options
+        of_each_class = collect_init_args(cast(FrameType, currentframe()), [], classes=(DataModule,))
+        for name in self.hparams.keys() - of_each_class[-1].keys():  # Lightning adds those of the base classes
+            del self.hparams[name]
         if batch_size < 1:
             raise UsageError(f"--data.batch_size {batch_size}: a batch has at least 1 sample")
         if num_workers < 0:

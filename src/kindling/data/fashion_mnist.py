@@ -79,15 +79,9 @@ class FashionMNIST(DataModule):
             raw.mkdir(parents=True, exist_ok=True)
             with FileLock(raw / ".lock"):  # of two processes the second finds the work done
                 datasets.FashionMNIST(self.root, download=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise DataError(
-                f"--data.root {self.root}: {raw} can't be a folder, as there is a file in its place: name another root"
-            ) from error
-        except PermissionError as error:
-            raise DataError(
-                f"{raw} can't be read and written ({error.strerror}): get the right to, or copy the archives to a "
-                "folder of your own, and name that with --data.root"
-            ) from error
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            what = f"{raw} can't be read and written ({error.strerror})"
+            raise DataError(f"{what}: name another root for the archives with --data.root") from error
         except Exception as error:  # torchvision meets damaged files with whatever it stumbles over
             why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             files = {raw / name: md5 for name, md5 in datasets.FashionMNIST.resources}

@@ -60,7 +60,7 @@ class FromDatasets(DataModule):
         self.train_set, self.val_set, self.test_set = _dataset(train), _dataset(val), _dataset(test)
         self.predict_set = self.test_set if predict is None else _dataset(predict)
         self.class_names, self.task = tuple(class_names or getattr(train, "classes", None) or ()), task
-        self._facts: Facts | None = None
+        self._facts: Facts | None = None  # of the training samples, or from a checkpoint if one was loaded
         self._mean, self._std = torch.zeros(()), torch.ones(())
         if self.train_set is not None and self.val_set is None:
             order = torch.randperm(len(self.train_set), generator=torch.Generator().manual_seed(seed))
@@ -71,22 +71,20 @@ class FromDatasets(DataModule):
 
     @property
     def facts(self) -> Facts:
-        """Of the training samples, or from a checkpoint if one was loaded."""
         if self._facts is None:
-            if self.train_set is None:
-                raise UsageError("FromDatasets knows no sizes: give it train=, or the state of a checkpoint")
-            self._learn()
-        assert self._facts is not None
+            self._facts = self._learn()
         return self._facts
 
-    def _learn(self) -> None:
+    def _learn(self) -> Facts:
+        if self.train_set is None:
+            raise UsageError("FromDatasets knows no sizes: give it train=, or the state of a checkpoint")
         first, *targets = (column[0] for column in take(self.train_set, [0]))
         if len(targets) != 1:
             raise DataError(f"a training sample has {1 + len(targets)} parts: each has to be (x, y)")
         if isinstance(self.train_set, InMemory) and first.ndim == 1 and first.dtype != torch.uint8:
             self._mean, self._std = _mean_and_std(self.train_set.tensors[0])
         image = first.ndim == 3
-        self._facts = Facts(
+        return Facts(
             in_features=first.numel(),
             in_channels=first.shape[0] if image else None,
             image_size=first.shape[1] if image and first.shape[1] == first.shape[2] else None,
@@ -95,10 +93,7 @@ class FromDatasets(DataModule):
         )
 
     def _about_targets(self, first: Tensor) -> dict[str, Any]:
-        """
-        Args:
-            first: The first sample's (1, ...).
-        """
+        """Keywords of ``Facts``; ``first`` is the first sample's target (1, ...)."""
         if first.ndim > 2 or (first.ndim == 2 and not first.is_floating_point() and self.task != "multilabel"):
             raise DataError(
                 f"targets of the shape (N, {', '.join(map(str, first.shape[1:]))}): give labels (N,), numbers (N,) or "
@@ -171,9 +166,7 @@ def _dataset(given: Any) -> MapDataset:
 
 
 def _part(dataset: MapDataset, indices: Tensor) -> MapDataset:
-    if isinstance(dataset, InMemory):
-        return InMemory(*(t[indices] for t in dataset.tensors))
-    return Subset(dataset, indices.tolist())
+    return InMemory(*dataset[indices]) if isinstance(dataset, InMemory) else Subset(dataset, indices.tolist())
 
 
 def _targets(dataset: MapDataset) -> Tensor:

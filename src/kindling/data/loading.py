@@ -2,7 +2,7 @@
 
 import random
 import signal
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from itertools import cycle, islice
 from os import environ
 from typing import Any, Literal
@@ -31,7 +31,7 @@ class InMemory(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int | Tensor) -> Batch:
         return tuple(t[index] for t in self.tensors)
 
     def __getitems__(self, indices: list[int]) -> Batch:
@@ -52,16 +52,16 @@ class Seeded(Dataset[Batch]):
     def __init__(self, dataset: MapDataset) -> None:
         self.dataset, self.seed = dataset, global_seed()
 
-    def __getitems__(self, places: Sequence[tuple[int, int]]) -> Batch:
+    def __getitem__(self, places: Sequence[tuple[int, int]]) -> Batch:
         """
         Args:
-            places: Epoch and index of each sample.
+            places: Epoch and index of each sample of a batch.
 
         Raises:
             DataError: The samples can't be stacked to a batch.
         """
         if not places:  # a batch without samples has the shapes of others
-            return tuple(t[:0] for t in self.__getitems__([(0, 0)]))
+            return tuple(t[:0] for t in self[[(0, 0)]])
         samples = []
         with isolate_rng(include_cuda=False):
             for epoch, index in places:
@@ -71,14 +71,11 @@ class Seeded(Dataset[Batch]):
 
 
 def _stacked(samples: list[Any]) -> Batch:
-    first = samples[0]
     try:
-        if isinstance(first, Mapping):
-            raise TypeError(f"found a dict of {', '.join(map(str, first))}")
-        columns = zip(*samples, strict=True) if isinstance(first, tuple | list) else [samples]
+        columns = zip(*samples, strict=True) if isinstance(samples[0], tuple | list) else [samples]
         batch = [default_collate(list(column)) for column in columns]
-        if not all(isinstance(column, Tensor) for column in batch):
-            raise TypeError(f"found {' and '.join(type(part).__name__ for part in first)}")
+        if found := [type(column).__name__ for column in batch if not isinstance(column, Tensor)]:
+            raise TypeError(f"found a {found[0]}")
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"samples of the dataset can't be made a batch ({str(error).splitlines()[0]}): each item has to be (x, y), "
@@ -91,7 +88,7 @@ def take(dataset: MapDataset, indices: Sequence[int]) -> Batch:
     """Some samples of a set as one batch, as they are stored."""
     if isinstance(dataset, InMemory):
         return dataset.__getitems__(list(indices))
-    return Seeded(dataset).__getitems__([(0, index) for index in indices])
+    return Seeded(dataset)[[(0, index) for index in indices]]
 
 
 def global_seed() -> int:
@@ -175,17 +172,15 @@ class Batches:
     def __init__(self, dataset: MapDataset, batch_sampler: Any, num_workers: int = 0) -> None:
         self.dataset, self.batch_sampler = dataset, batch_sampler
         self._used = self._skipped = 0  # batches of this epoch
-        self._iterator: Any = (
-            None  # over the workers; when a training is over Lightning ends them and sets this to None
-        )
+        self._iterator: Any = None  # over the workers; at the end of a training Lightning ends them and sets None
         self._workers: DataLoader[Batch] | None = None
         if num_workers and not isinstance(dataset, InMemory):
             self._workers = DataLoader(
                 Seeded(dataset),
-                batch_sampler=_Places(self),
+                sampler=_Places(self),
+                batch_size=None,  # the dataset makes the batches
                 num_workers=num_workers,
                 persistent_workers=True,
-                collate_fn=_unchanged,
                 worker_init_fn=_ignore_signals,
                 generator=torch.Generator(),  # otherwise it would draw from that of this process
             )
@@ -209,7 +204,7 @@ class Batches:
         if isinstance(self.dataset, InMemory):
             return map(self.dataset.__getitems__, islice(self.batch_sampler, self._used, None))
         if self._workers is None:
-            return map(Seeded(self.dataset).__getitems__, _Places(self))
+            return map(Seeded(self.dataset).__getitem__, _Places(self))
         if self._iterator is None:
             self._workers._iterator = None
         self._iterator = iter(self._workers)
@@ -242,10 +237,6 @@ class _Places:
         sampler = self.batches.batch_sampler
         epoch = getattr(sampler.sampler, "epoch", 0)  # other samples than those of training are always read alike
         return ([(epoch, index) for index in indices] for indices in islice(sampler, self.batches._used, None))
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
 
 
 def _ignore_signals(worker: int) -> None:

@@ -46,10 +46,8 @@ class SyntheticTabular(DataModule):
         super().__init__(batch_size)
         self.sizes = train_size, val_size, test_size
         for option, size in zip(("train_size", "val_size", "test_size"), self.sizes, strict=True):
-            if size < 1:
-                raise DataError(f"--data.{option} {size}: at least 1 sample is needed")
-            if size > MOST:
-                raise DataError(f"--data.{option} {size}: at most {MOST:,} samples can be drawn")
+            if not 1 <= size <= MOST:
+                raise DataError(f"--data.{option} {size}: at least 1 sample is needed, and at most {MOST:,} samples")
         if samples is not None and not samples:
             raise DataError("--data.samples []: holds no product to predict: name some, as in [[7.5, 3.0]]")
         for row in samples or []:

@@ -83,8 +83,11 @@ class TabularCSV(DataModule):
         if not target:
             raise UsageError("--data.target: name a column to predict")
         self.path, self.test_path, self.predict_path = path, test_path, predict_path
-        columns = (_names(target), _names(features), _names(ignore), _names(categorical))
-        self._options = Options(*columns, gaps, task, list(split), seed)
+        columns = {"target": target, "features": features, "ignore": ignore, "categorical": categorical}
+        self._options: Options = {
+            option: [names] if isinstance(names, str) else names or [] for option, names in columns.items()
+        }
+        self._options |= {"gaps": gaps, "task": task, "split": list(split), "seed": seed}
         self._learned: Learned | None = None
         self._parts: list[TableRows] | None = None  # training, validation and test rows of ``path``
         self._others: dict[str, TableRows] = {}  # rows of another file, by the option that names it
@@ -121,7 +124,7 @@ class TabularCSV(DataModule):
         if not matches(state_dict, Learned):
             raise DataError(f"what the checkpoint knows of {self.path} is damaged: take another checkpoint")
         learned = Learned(**state_dict)
-        for name, given in self._options._asdict().items():
+        for name, given in self._options.items():
             if given != (trained := learned.options.get(name)):
                 what = f"--data.{name} {given}: the checkpoint was trained with {trained}"
                 raise UsageError(f"{what}: leave that option out, or train anew")
@@ -176,7 +179,7 @@ class TabularCSV(DataModule):
     def _split(self) -> list[TableRows]:
         """Training, validation and test rows of ``path``; reads it once, and learns from it if nothing is known."""
         if self._parts is None:
-            table, shares = open_table(Path(self.path), "--data.path"), self._options.split
+            table, shares = open_table(Path(self.path), "--data.path"), self._options["split"]
             if self._learned is not None:
                 shares = self._learned.shares
                 if self._learned.sha256 != table.sha256():
@@ -195,7 +198,3 @@ class TabularCSV(DataModule):
             table = open_table(Path(path), f"--data.{option}")
             self._others[option] = self.learned.encode(table, with_targets=option == "test_path")
         return self._others[option]
-
-
-def _names(given: str | list[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else given or []

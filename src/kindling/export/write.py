@@ -32,20 +32,18 @@ TOLERANCE = 1e-4  # of a probability, or of a number in standard deviations; wei
 
 
 class WholeNetwork(nn.Module):
-    """From raw inputs (N, ...) to predictions (N, ...); without a network, to what a network would take."""
+    """From raw inputs (N, ...) to predictions (N, ...)."""
 
-    def __init__(self, data: DataModule, network: SupervisedModule | None) -> None:
+    def __init__(self, data: DataModule, network: SupervisedModule) -> None:
         super().__init__()
         self.normalize, self.network = data.normalize, copy.deepcopy(network)
-        if self.network is not None:
-            self.network.to(memory_format=torch.contiguous_format)  # torch.export saves other formats incompletely
-            self.network.loss = None
-            del self.network.scores
+        self.network.to(memory_format=torch.contiguous_format)  # torch.export saves other formats incompletely
+        self.network.loss = None
+        del self.network.scores
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.normalize(x)
-        return self.network.predict_step((x,)) if self.network is not None else x
+        return self.network.predict_step((self.normalize(x),))
 
 
 def check_installed(format: str) -> None:
@@ -130,15 +128,11 @@ def _write_whole_network(file: Path, model: SupervisedModule, data: DataModule, 
     try:
         content = _program(file.suffix, WholeNetwork(data, model), x)
     except Exception as error:  # torch.export fails in many ways at what it can't follow
-        what, why = type(model).__name__, error
-        try:
-            _program(file.suffix, WholeNetwork(data, None), x)
-        except Exception as cause:
-            what, why = f"the normalize of {type(data).__name__}", cause
-        first_line = str(why.__cause__ or why).strip().partition("\n")[0] or type(why).__name__
-        if "specialized it to be a constant" in str(why):
-            first_line = "it fixes the batch size; take x.shape[0] for it, not len(x)"
-        raise RunError(f"{what} can't be written as {file.suffix[1:]}: {first_line}") from error
+        why = str(error.__cause__ or error).strip().partition("\n")[0] or type(error).__name__
+        if "specialized it to be a constant" in str(error):
+            why = "it fixes the batch size; take x.shape[0] for it, not len(x)"
+        what = f"{type(model).__name__} after the normalize of {type(data).__name__}"
+        raise RunError(f"{what} can't be written as {file.suffix[1:]}: {why}") from error
     file.write_bytes(content)
     expected = model.predict_step((data.normalize(x),)).numpy()
     spacing = float(np.spacing(np.abs(expected).max()))  # between a float32 and the next, which is wide for large ones

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,24 +28,14 @@ class TableRows(InMemory):
         self.table, self.rows = table, rows  # positions in the file, counted from 0, ascending
 
 
-class Options(NamedTuple):
-    """Options of ``TabularCSV`` that decide columns, statistics and split."""
-
-    target: list[str]
-    features: list[str]
-    ignore: list[str]
-    categorical: list[str]
-    gaps: str
-    task: str
-    split: list[float]
-    seed: int
+Options = dict[str, Any]  # those of ``TabularCSV`` that decide columns, statistics and split
 
 
 @dataclass
 class Learned:
     """What the training rows tell, as plain data for a checkpoint; with it rows of any file are encoded alike."""
 
-    options: dict[str, Any]  # by which it was learned
+    options: Options  # by which it was learned
     sha256: str  # of the training file
     shares: list[float]  # of training, validation and test rows
     numeric: dict[str, list[float]]  # as Features has it
@@ -89,23 +79,23 @@ def split_table(
         DataError: The file doesn't hold what its columns promise, or there is nothing to learn from it.
         UsageError: An option names a column that is not there.
     """
-    path, target = str(table.path), options.target
+    path, target = str(table.path), options["target"]
     frame = learned.read(table) if learned else read_training_table(table, options)
     columns = [c for c in frame.columns if c not in target]
-    can_be_numeric = [c for c in columns if c not in options.categorical and frame[c].dtype == np.float64]
-    numeric = list(learned.numeric) if learned else can_be_numeric
-    rows = usable_rows(table, frame, target, numeric if options.gaps == "drop" else [])
+    numbers_read = [c for c in columns if c not in options["categorical"] and frame[c].dtype == np.float64]
+    numeric = list(learned.numeric) if learned else numbers_read
+    rows = usable_rows(table, frame, target, numeric if options["gaps"] == "drop" else [])
     known = frame[target].iloc[rows]
-    targets = learned.targets if learned else Targets(target, find_classes(known, options.task, path), [])
+    targets = learned.targets if learned else Targets(target, find_classes(known, options["task"], path), [])
     y = targets.encode(known, table.place)
     strata = rarest_tag(y) if targets.tags else y if targets.classes else np.zeros(len(y))
-    parts = split_rows(strata, shares, options.seed, path)
+    parts = split_rows(strata, shares, options["seed"], path)
     if learned is None:
-        features = Features.learn(frame[columns].iloc[rows[parts[0]]], numeric, options.gaps, path)
-        of_targets = [] if targets.classes else [y[parts[0]]] if y.ndim == 1 else [*y[parts[0]].T]
-        statistics = [[*mean_and_std(values), float(values.min())] for values in of_targets]
+        features = Features.learn(frame[columns].iloc[rows[parts[0]]], numeric, options["gaps"], path)
+        numbers_of_each = () if targets.classes else np.atleast_2d(y[parts[0]].T)
+        statistics = [[*mean_and_std(values), float(values.min())] for values in numbers_of_each]
         known_features = features.numeric, features.categorical
-        learned = Learned(options._asdict(), table.sha256(), shares, *known_features, targets.classes, statistics)
+        learned = Learned(options, table.sha256(), shares, *known_features, targets.classes, statistics)
     if shares[2] and targets.classes:
         _name_untested(targets, y[parts[2]], path)
     x, targets_of_rows = learned.features.encode(frame, table.place), targets.tensor(y)
@@ -121,24 +111,26 @@ def read_training_table(table: Table, options: Options) -> pd.DataFrame:
         DataError: A text stands among numbers.
     """
     for option in ("target", "features", "ignore", "categorical"):
-        named = getattr(options, option)
+        named = options[option]
         for column in named:
             if column not in table.columns:
                 hint = nearest(column, table.columns) or f", but {', '.join(table.columns[:100])}: name one of its own"
                 raise UsageError(f"--data.{option}: {table.path} has no column {column}{hint}")
-            if named.count(column) > 1 or (option != "target" and column in options.target):
+            if named.count(column) > 1 or (option != "target" and column in options["target"]):
                 raise UsageError(f"--data.{option} {column}: that is the target, or named twice: take it out")
     with_names = [c for c in table.columns if not c.startswith("Unnamed: ")]  # which pandas calls an index
-    chosen = set(options.features or with_names).difference(options.target, options.ignore)
+    chosen = set(options["features"] or with_names).difference(options["target"], options["ignore"])
     if not chosen:
-        what = f"no column of {table.path} is left to predict {', '.join(options.target)} from"
+        what = f"no column of {table.path} is left to predict {', '.join(options['target'])} from"
         raise UsageError(f"--data.features: {what}: name one")
-    columns = [*(c for c in table.columns if c in chosen), *options.target]
-    texts = [*options.categorical, *options.target] if options.task == "classification" else options.categorical
+    columns = [*(c for c in table.columns if c in chosen), *options["target"]]
+    texts = (
+        [*options["categorical"], *options["target"]] if options["task"] == "classification" else options["categorical"]
+    )
     frame = table.read(columns, texts)
     for name in columns:
         if name not in texts and seem_numbers(frame[name]):
-            option = "task classification" if name in options.target else f"categorical {name}"
+            option = "task classification" if name in options["target"] else f"categorical {name}"
             remedy = f", or take the column for texts with --data.{option}"
             frame[name] = numbers(frame[name], table.place, remedy=remedy)
     return frame[columns]
