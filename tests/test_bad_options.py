@@ -63,7 +63,6 @@ NAMES = [
     Case("null for the network", ("fit", "--model", "null"), "there is no model 'null'"),
     Case("a network that doesn't exist", ("fit", "--model", "SimpelNet"), "did you mean SimpleNet"),
     Case("a class that is no network", ("fit", "--model", "torch.nn.Linear"), "a class made from LightningModule"),
-    Case("a pipe for a file", BY_FILE, "is a pipe or a device: name a file", lambda: os.mkfifo("my.yaml")),
     Case("half of a dict", ("fit", "--model", "{class_path:"), "--model is no YAML, line 1"),
     Case("a network's file", ("fit", "--model", "./my_net.py"), "a class is named by module.Class, not by its file"),
     fit("likewise, the data's", "--data my_data.py", "--data my_data.py: a class is named by module.Class"),
@@ -320,21 +319,6 @@ def test_an_accelerator_that_is_not_there(kindling: Kindling) -> None:
             "No supported gpu backend found",
         )
         kindling.answers("Options", case)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["PL_TRAINER__MAX_EPOCHS", "PL_FIT__TRAINER__MAX_EPOCHS", "PL_MODEL__HIDDEN", "PL_TRAINER_DEVICES", "KINDLING_LR"],
-)
-def test_an_option_in_the_environment(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, "3")
-    kindling.answers("Options", Case(f"the environment sets {name}=3", FIT, f"{name} is set, but options are not read"))
-
-
-def test_lightnings_own_variables_are_left_alone(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "PL_RUN_STANDALONE_TESTS", "PL_DEEPSPEED_CONFIG_PATH"):
-        monkeypatch.setenv(name, "1")
-    kindling(*FIT, "--print_config")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What was typed, read far enough to answer its mistakes before torch is imported."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,16 +67,12 @@ class Request:
         return any(key in self.given for key in keys)
 
     def value(self, key: str) -> Any:
-        """What is typed for ``key``, else what the last ``-c`` file that has it says."""
-        return self.given.get(key)
-
-    def class_path(self, key: str) -> str | None:
-        """Import path of the class chosen for ``model``, ``data``, ..."""
+        """What is given for ``key``; the import path of a class for ``model``, ``data``, ..."""
         return self.given.get(key)
 
     def class_name(self, key: str) -> str:
         """Name of the network or dataset that will be used, the network's usual data included; empty if unknown."""
-        name = (self.class_path(key) or "").rpartition(".")[2]
+        name = (self.value(key) or "").rpartition(".")[2]
         if key == "data" and not name and self.class_name("model") in MODELS and not self.has("ckpt_path"):
             return MODELS[self.class_name("model")].default_data or ""
         return name
@@ -127,19 +123,6 @@ def parse(args: list[str]) -> Request:
         for name, _ in _dotted(config):
             _check_name(name, request, where)
     return request
-
-
-def check_environment(names: Iterable[str]) -> None:
-    """
-    Args:
-        names: Names of the variables that are set.
-
-    Raises:
-        UsageError: One looks like an option, as LightningCLI and the Trainer read them elsewhere.
-    """
-    for name in names:
-        if name.startswith(("KINDLING_", "PL_TRAINER_")) or (name.startswith("PL_") and "__" in name):
-            raise UsageError(f"{name} is set, but options are not read from the environment: unset it, type the option")
 
 
 def _split(rest: list[str]) -> Iterator[Option]:
@@ -227,8 +210,6 @@ def _load(text: str | None, where: str) -> Any:
 
 def _read_config(path: str) -> Config:
     try:
-        if Path(path).is_fifo() or Path(path).is_char_device():
-            raise UsageError(f"-c {path} is a pipe or a device: name a file")
         content = _load(Path(path).read_text(encoding="utf-8"), f"-c {path}")
     except OSError as error:
         raise UsageError(f"-c {path}: {error.strerror}") from error

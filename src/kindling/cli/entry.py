@@ -68,7 +68,6 @@ def _run(args: list[str]) -> int:
             return _run(["--help"])
         commands.function(request.command)()
         return 0
-    arguments.check_environment(os.environ)
     checkpoint = None if request.wants_help else _checkpoint(request, program)
 
     gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second
@@ -94,7 +93,7 @@ def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
     if wanted is None:
         return None
     logs = Path(str(request.value("trainer.default_root_dir") or "")) / LOGS
-    model = (request.class_path("model") or "").rpartition(".")[2] or None
+    model = (request.value("model") or "").rpartition(".")[2] or None
     if resume and wanted in ("last", "auto"):
         limits = {name: request.value(f"trainer.{name}") for name in find.LIMITS}
         try:

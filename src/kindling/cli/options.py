@@ -44,7 +44,7 @@ def of_run(config: Options, request: Request) -> Options:
         RunError: The checkpoint is of another network than the one asked for.
     """
     kept = config if request.command == "fit" else {key: config[key] for key in RESTORED if key in config}
-    chosen = request.class_path("model")
+    chosen = request.value("model")
     if chosen and "model" in kept and kept["model"]["class_path"] != canonical_of("model", chosen):
         raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
     return kept
@@ -57,7 +57,7 @@ def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Opt
         CheckpointError: They would import, call or write what neither Kindling knows nor the user has named.
     """
     kept = {}
-    chosen = {key: canonical_of(key, path) for key in CLASS_OPTIONS if (path := request.class_path(key))}
+    chosen = {key: canonical_of(key, path) for key in CLASS_OPTIONS if (path := request.value(key))}
     for key, value in config.items():
         is_replaced = value and key in chosen and chosen[key] != value["class_path"]
         if not is_replaced:  # another class than the run's takes none of the run's options for it
@@ -119,7 +119,7 @@ def spelled(config: Options) -> Options:
 
 def _defaults(request: Request, restored: Options) -> Options:
     """Options that depend on the others and that nobody gave."""
-    chosen = {key: request.class_path(key) for key in CLASS_OPTIONS}
+    chosen = {key: request.value(key) for key in CLASS_OPTIONS}
     model = chosen["model"] or restored.get("model", {}).get("class_path")
     if model is None:
         raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
