@@ -1,6 +1,5 @@
-"""Options: bad input of the command line, of YAML files and of the environment."""
+"""Options: bad input of the command line, and of YAML files."""
 
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path

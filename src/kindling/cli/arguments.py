@@ -26,7 +26,7 @@ NEED_CODE = {  # classes that compare several samples, or are made of others, wh
 }
 ONLY = {option: command for command in COMMANDS for option in own_options(command)}  # options of one command
 TYPED = ("help", "config", "print_config")  # options that a -c file can't hold
-SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode", "threshold")  # a run's config.yaml has them, which serves all commands
+SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode", "threshold")  # and so taken by all commands
 OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT, "ckpt_path", *ONLY)
 Config = dict[str, Any]  # the options of a -c file; a class is {"class_path": ..., "init_args": {...}}
 
