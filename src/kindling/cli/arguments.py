@@ -15,7 +15,7 @@ from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.models import MODELS
 from kindling.registry import nearest
-from kindling.runs.class_names import PACKAGES, as_typed, classes
+from kindling.runs.class_names import PACKAGES, as_typed, classes, is_class
 from kindling.runs.trust import texts
 
 CLASS_OPTIONS = tuple(PACKAGES)
@@ -46,7 +46,6 @@ class Request:
     """One command with its options, all names known to exist.
 
     Args:
-        command: One of ``COMMANDS``.
         options: As typed, in order, each class by its import path.
         configs: The contents of the ``-c`` files, in order, and of options that hold YAML, in the same form.
     """
@@ -89,9 +88,6 @@ class Request:
 
 def parse(args: list[str]) -> Request:
     """
-    Args:
-        args: The command and what follows it.
-
     Raises:
         UsageError: An unknown command, option, network, dataset or optimizer; an option without its value; an
             unreadable ``-c`` file.
@@ -233,7 +229,7 @@ def _normal(content: dict[Any, Any], where: str) -> Config:
         options = value if key == "trainer" else {}
         if key in CLASS_OPTIONS and value is not None:
             value = {"class_path": value} if isinstance(value, str) else value
-            if not _is_class(value) or (key == "model" and "class_path" not in value):
+            if not is_class(value) or (key == "model" and "class_path" not in value):
                 raise UsageError(f"{where}: {key} is a name, or has a class_path with its options under init_args")
             if "class_path" in value:
                 value = value | {"class_path": _import_path(key, value["class_path"])}
@@ -244,10 +240,6 @@ def _normal(content: dict[Any, Any], where: str) -> Config:
             raise UsageError(f"{where}: the loss stands beside the model, not in it:  loss: NAME")
         config[str(key)] = value
     return config
-
-
-def _is_class(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() <= CLASS_PARTS and isinstance(value.get("class_path", ""), str)
 
 
 def _dotted(config: Config) -> Iterator[tuple[str, Any]]:
