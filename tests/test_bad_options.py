@@ -210,12 +210,7 @@ TRAINER = [
     fit("processes for notebooks", "--trainer.strategy ddp_spawn", "--trainer.strategy ddp_spawn: its processes, made"),
     fit("likewise", "--trainer.strategy ddp_fork --trainer.devices 2 --trainer.accelerator cpu", "ddp_fork: its proc"),
     fit("checkpoints written later", "--trainer.plugins+=AsyncCheckpointIO", "AsyncCheckpointIO: a checkpoint has to"),
-    fit("a search for a network without a rate", "--trainer.callbacks+=LearningRateFinder", "--optimizer.lr"),
-    fit(
-        "a backbone that isn't there",
-        "--trainer.callbacks+=BackboneFinetuning",
-        "the part that BackboneFinetuning trains",
-    ),
+    fit("a search for a network without a rate", "--trainer.callbacks+=LearningRateFinder", "one of these fields"),
     fit("a callback that doesn't exist", "--trainer.callbacks+=Foo", "should be a class, by its import path"),
     fit("likewise", "--trainer.callbacks+=EarlyStoping", "by its import path, did you mean EarlyStopping?"),
     fit("likewise, a logger", "--trainer.logger CVSLogger", "by its import path, did you mean CSVLogger?"),

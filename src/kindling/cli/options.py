@@ -66,9 +66,7 @@ def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Opt
         given = {name for name in kept["trainer"] if request.has(f"trainer.{name}", f"trainer.{name}+")}
         kept["trainer"] = {name: value for name, value in kept["trainer"].items() if name not in given}
         then, now = kept["trainer"].get("default_root_dir"), checkpoint.run.root
-        if (
-            Path(str(then or "")).resolve() != Path(now or "").resolve()
-        ):  # the run has been moved, or a stranger says so
+        if Path(str(then or "")).resolve() != Path(now or "").resolve():  # it was moved, or a stranger says so
             kept["trainer"]["default_root_dir"] = now
     remedy = "type --{option} {path}"
     if checkpoint.run.config_file.is_file():
@@ -79,9 +77,6 @@ def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Opt
 
 def command_line(request: Request, restored: Options) -> list[str]:
     """All options as the parser takes them, later ones winning; each class comes before its options.
-
-    Args:
-        restored: As ``to_restore`` gives them.
 
     Raises:
         UsageError: No network or no data is chosen, or an option is given of a class that is not.
@@ -160,10 +155,6 @@ def _defaults(request: Request, restored: Options) -> Options:
 
 def check(options: Options, command: str) -> None:
     """What neither torch nor Lightning say of single options, or say too late, or by a traceback.
-
-    Args:
-        options: All that hold.
-        command: The command that they are for.
 
     Raises:
         UsageError: A value is missing, a number is out of its range, or what is asked for is switched off.

@@ -16,8 +16,6 @@ class Checkpoint:
     """A checkpoint file, and the run whose folder gets what is made of it.
 
     Args:
-        file: The checkpoint.
-        run: The run that it belongs to.
         others: Files to resume from instead where this one can't be read.
         is_last: Whether training that resumes from it continues in the run's own folder.
     """
@@ -33,10 +31,8 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
 
     Args:
         wanted: ``best``, ``last``, a run's folder or its name, or a checkpoint file.
-        logs: Folder of the runs.
         resume: Whether to resume training: a run's folder then means its last checkpoint, else its best.
         model: Network that ``best`` and ``last`` are restricted to.
-        program: How the user calls us, for the remedy.
 
     Raises:
         RunError: There is no such run, checkpoint or file.
