@@ -46,7 +46,10 @@ def test_the_seed_decides_the_products() -> None:
     ("options", "message"),
     [
         ({"train_size": 0}, "--data.train_size 0: at least 1 sample is needed"),
-        ({"test_size": 10**13}, "--data.test_size 10000000000000: at least 1 sample is needed, and at most 1,000,000,000,000 samples"),
+        (
+            {"test_size": 10**13},
+            "at least 1 sample is needed, and at most 1,000,000,000,000 samples",
+        ),
         ({"samples": []}, r"--data.samples \[\]: holds no product"),
         ({"samples": [[1.0]]}, r"--data.samples: \[1.0\] is not one price and one rating"),
         ({"samples": [[1.0, float("nan")]]}, "should be two numbers"),

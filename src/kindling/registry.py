@@ -80,8 +80,6 @@ def nearest(name: str, known: Iterable[str], before: str = "") -> str:
     """A hint such as ``, did you mean --model?``; an empty string where nothing known looks like ``name``.
 
     Args:
-        name: What was given.
-        known: What there is.
         before: What is typed before a name, such as ``--``.
     """
     by_folded = {k.casefold(): k for k in known}

@@ -15,7 +15,7 @@ from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.models import MODELS
 from kindling.registry import nearest
-from kindling.runs.class_names import PACKAGES, as_typed, classes
+from kindling.runs.class_names import PACKAGES, as_typed, classes, is_class
 from kindling.runs.trust import texts
 
 CLASS_OPTIONS = tuple(PACKAGES)
@@ -26,12 +26,7 @@ NEED_CODE = {  # classes that compare several samples, or are made of others, wh
 }
 ONLY = {option: command for command in COMMANDS for option in own_options(command)}  # options of one command
 TYPED = ("help", "config", "print_config")  # options that a -c file can't hold
-SAVED_BY_FIT = (
-    "checkpoint_every",
-    "monitor",
-    "mode",
-    "threshold",
-)  # a run's config.yaml has them, which serves all commands
+SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode", "threshold")  # and so taken by all commands
 OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT, "ckpt_path", *ONLY)
 Config = dict[str, Any]  # the options of a -c file; a class is {"class_path": ..., "init_args": {...}}
 
@@ -51,7 +46,6 @@ class Request:
     """One command with its options, all names known to exist.
 
     Args:
-        command: One of ``COMMANDS``.
         options: As typed, in order, each class by its import path.
         configs: The contents of the ``-c`` files, in order, and of options that hold YAML, in the same form.
     """
@@ -72,16 +66,12 @@ class Request:
         return any(key in self.given for key in keys)
 
     def value(self, key: str) -> Any:
-        """What is typed for ``key``, else what the last ``-c`` file that has it says."""
-        return self.given.get(key)
-
-    def class_path(self, key: str) -> str | None:
-        """Import path of the class chosen for ``model``, ``data``, ..."""
+        """What is given for ``key``; the import path of a class for ``model``, ``data``, ..."""
         return self.given.get(key)
 
     def class_name(self, key: str) -> str:
         """Name of the network or dataset that will be used, the network's usual data included; empty if unknown."""
-        name = (self.class_path(key) or "").rpartition(".")[2]
+        name = (self.value(key) or "").rpartition(".")[2]
         if key == "data" and not name and self.class_name("model") in MODELS and not self.has("ckpt_path"):
             return MODELS[self.class_name("model")].default_data or ""
         return name
@@ -98,9 +88,6 @@ class Request:
 
 def parse(args: list[str]) -> Request:
     """
-    Args:
-        args: The command and what follows it.
-
     Raises:
         UsageError: An unknown command, option, network, dataset or optimizer; an option without its value; an
             unreadable ``-c`` file.
@@ -257,7 +244,7 @@ def _normal(content: dict[Any, Any], where: str) -> Config:
         options = value if key == "trainer" else {}
         if key in CLASS_OPTIONS and value is not None:
             value = {"class_path": value} if isinstance(value, str) else value
-            if not _is_class(value) or (key == "model" and "class_path" not in value):
+            if not is_class(value) or (key == "model" and "class_path" not in value):
                 raise UsageError(f"{where}: {key} is a name, or has a class_path with its options under init_args")
             if "class_path" in value:
                 value = value | {"class_path": _import_path(key, value["class_path"])}
@@ -268,10 +255,6 @@ def _normal(content: dict[Any, Any], where: str) -> Config:
             raise UsageError(f"{where}: the loss stands beside the model, not in it:  loss: NAME")
         config[str(key)] = value
     return config
-
-
-def _is_class(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() <= CLASS_PARTS and isinstance(value.get("class_path", ""), str)
 
 
 def _dotted(config: Config) -> Iterator[tuple[str, Any]]:

@@ -63,7 +63,7 @@ def _run(args: list[str]) -> int:
         print(HELP.format(program=program), end="")
         return 0
     request = arguments.parse(args)
-    if not commands.takes_job(request.command):
+    if request.command == "list":
         if request.wants_help:
             return _run(["--help"])
         commands.function(request.command)()
@@ -94,15 +94,12 @@ def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
     if wanted is None:
         return None
     logs = Path(str(request.value("trainer.default_root_dir") or "")) / LOGS
-    model = (request.class_path("model") or "").rpartition(".")[2] or None
+    model = (request.value("model") or "").rpartition(".")[2] or None
     if resume and wanted in ("last", "auto"):
         limits = {name: request.value(f"trainer.{name}") for name in find.LIMITS}
-        try:
-            return find.find_unfinished(logs, model=model, program=program, limits=limits)
-        except RunError as error:
-            if wanted == "last" or error.__cause__:  # a run can't be read, and may well be what is meant
-                raise
-            return None  # there is nothing yet to go on with
+        found = find.find_unfinished(logs, model=model, limits=limits)
+        if found or wanted == "auto":
+            return found
     return find.find(str(wanted), logs, resume=resume, model=model, program=program)
 
 

@@ -44,7 +44,7 @@ def of_run(config: Options, request: Request) -> Options:
         RunError: The checkpoint is of another network than the one asked for.
     """
     kept = config if request.command == "fit" else {key: config[key] for key in RESTORED if key in config}
-    chosen = request.class_path("model")
+    chosen = request.value("model")
     if chosen and "model" in kept and kept["model"]["class_path"] != canonical_of("model", chosen):
         raise RunError(f"the checkpoint holds {class_name(kept['model'])}, not {chosen.rpartition('.')[2]}")
     return kept
@@ -57,7 +57,7 @@ def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Opt
         CheckpointError: They would import, call or write what neither Kindling knows nor the user has named.
     """
     kept = {}
-    chosen = {key: canonical_of(key, path) for key in CLASS_OPTIONS if (path := request.class_path(key))}
+    chosen = {key: canonical_of(key, path) for key in CLASS_OPTIONS if (path := request.value(key))}
     for key, value in config.items():
         is_replaced = value and key in chosen and chosen[key] != value["class_path"]
         if not is_replaced:  # another class than the run's takes none of the run's options for it
@@ -66,9 +66,7 @@ def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Opt
         given = {name for name in kept["trainer"] if request.has(f"trainer.{name}", f"trainer.{name}+")}
         kept["trainer"] = {name: value for name, value in kept["trainer"].items() if name not in given}
         then, now = kept["trainer"].get("default_root_dir"), checkpoint.run.root
-        if (
-            Path(str(then or "")).resolve() != Path(now or "").resolve()
-        ):  # the run has been moved, or a stranger says so
+        if Path(str(then or "")).resolve() != Path(now or "").resolve():  # it was moved, or a stranger says so
             kept["trainer"]["default_root_dir"] = now
     remedy = "type --{option} {path}"
     if checkpoint.run.config_file.is_file():
@@ -79,9 +77,6 @@ def to_restore(config: Options, request: Request, checkpoint: Checkpoint) -> Opt
 
 def command_line(request: Request, restored: Options) -> list[str]:
     """All options as the parser takes them, later ones winning; each class comes before its options.
-
-    Args:
-        restored: As ``to_restore`` gives them.
 
     Raises:
         UsageError: No network or no data is chosen, or an option is given of a class that is not.
@@ -119,7 +114,7 @@ def spelled(config: Options) -> Options:
 
 def _defaults(request: Request, restored: Options) -> Options:
     """Options that depend on the others and that nobody gave."""
-    chosen = {key: request.class_path(key) for key in CLASS_OPTIONS}
+    chosen = {key: request.value(key) for key in CLASS_OPTIONS}
     model = chosen["model"] or restored.get("model", {}).get("class_path")
     if model is None:
         raise UsageError("the checkpoint does not say which network it is of: add --model and --data")
@@ -160,10 +155,6 @@ def _defaults(request: Request, restored: Options) -> Options:
 
 def check(options: Options, command: str) -> None:
     """What neither torch nor Lightning say of single options, or say too late, or by a traceback.
-
-    Args:
-        options: All that hold.
-        command: The command that they are for.
 
     Raises:
         UsageError: A value is missing, a number is out of its range, or what is asked for is switched off.

@@ -38,9 +38,7 @@ yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.repres
 
 def make_parser(command: str) -> LightningArgumentParser:
     """The options of one command; describing those of the others takes longer than parsing."""
-    parser = LightningArgumentParser(
-        prog=command, description=commands.summary(command), exit_on_error=False, allow_abbrev=False
-    )
+    parser = LightningArgumentParser(prog=command, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="A YAML file with options.")
     parser.add_argument("--seed_everything", type=bool | int, default=DEFAULT_SEED, help="true draws, false sets none.")
     for stage in ("train", "val", "test", "predict"):
@@ -68,10 +66,6 @@ def make_parser(command: str) -> LightningArgumentParser:
 
 def parse(parser: LightningArgumentParser, request: Request, taken: Options, start: Start | None) -> Namespace:
     """
-    Args:
-        taken: Options from the checkpoint.
-        start: The checkpoint.
-
     Raises:
         CheckpointError: Not what is typed, but an option in the checkpoint does not hold.
     """

@@ -9,11 +9,6 @@ from kindling.facts import SIZES
 from kindling.registry import import_class, nearest
 from kindling.runs.class_names import as_typed
 
-REMEDIES = {  # for messages of Lightning that have none
-    "When using the learning rate finder": "Or let the command lr_find suggest one, and type it as --optimizer.lr",
-    "has no attribute 'backbone'": "- the part that BackboneFinetuning trains later than the rest: drop that callback",
-}
-
 
 def explain(message: str) -> str:
     """The one line; the message itself, where it is of no known kind."""
@@ -34,8 +29,7 @@ def explain(message: str) -> str:
     given = re.search(r"(?:Got value|Given value): (.+)", message)
     if key and given:
         return f"--{key} {given[1]}: {_expected(message, given[1], bool(made))}"
-    remedy = next((remedy for said, remedy in REMEDIES.items() if said in message), "")
-    return f"{name}: {problem}" if message.startswith("Problem with") else f"{message} {remedy}".strip()
+    return f"{name}: {problem}" if message.startswith("Problem with") else message
 
 
 def _expected(message: str, given: str, in_class: bool) -> str:

@@ -15,7 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from kindling.callbacks.resume import mid_epoch
 from kindling.cli import commands, options, process, tracebacks
 from kindling.cli import system_errors as machine
-from kindling.cli.arguments import Request
+from kindling.cli.arguments import CLASS_OPTIONS, SAVED_BY_FIT, Request
 from kindling.cli.parser import make_parser, make_parts, parse
 from kindling.cli.parser_errors import explain
 from kindling.errors import CheckpointError, UsageError
@@ -25,23 +25,12 @@ from kindling.training.job import Start, make_job
 from kindling.training.session import is_first_process, session
 from kindling.training.trainer import finishing
 
-SAVED = (  # what makes a run what it is
-    *("seed_everything", "trainer", "model", "loss", "data", "optimizer", "lr_scheduler"),
-    *("checkpoint_every", "monitor", "mode", "threshold"),
-)
+SAVED = ("seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT)  # what makes a run what it is
 
 
 @machine.said_once()
 def run(request: Request, checkpoint: Checkpoint | None, program: str) -> int:
-    """Carry out one command.
-
-    Args:
-        request: What was typed.
-        checkpoint: What it starts from, if anything.
-        program: How the user calls us, for the commands in messages.
-
-    Returns:
-        The exit code.
+    """Carry out one command, from a checkpoint if there is one, and return its exit code.
 
     Raises:
         KindlingError: The user has something to mend.
@@ -66,7 +55,10 @@ def run(request: Request, checkpoint: Checkpoint | None, program: str) -> int:
             raise CheckpointError(what) from error
         if _by_optimizer(files):
             raise UsageError(f"--optimizer: {error}") from error
-        if tracebacks.of_user(error) or not _by_lightning(error, files):
+        # of Lightning's, or of a package that it looked for, the words are about options
+        raised_in = next(file for file in reversed(files) if not file.endswith("nn/modules/module.py"))
+        by_lightning = isinstance(error, ModuleNotFoundError) or "/lightning/pytorch/" in raised_in
+        if tracebacks.of_user(error) or not by_lightning:
             raise
         raise UsageError(explain(str(error))) from error
     if dist.is_available() and dist.is_initialized():
@@ -91,33 +83,22 @@ def _carry_out(request: Request, checkpoint: Checkpoint | None, program: str) ->
         try:
             parts = make_parts(parser, config)
         except ValueError as error:
-            raise _of_class(error, kept) from error
+            inner = error.__cause__ or error  # jsonargparse wraps what a class, e.g. a callback, raised
+            if type(inner) is not ValueError or tracebacks.of_user(inner):
+                raise inner from error
+            made = re.search(r"class_path '(.+?)'", str(inner))
+            of = [f"--trainer.{key}" for key, value in kept["trainer"].items() if made and made[1] in str(value)]
+            raise UsageError(" ".join([*of, explain(str(inner))])) from error
         job = make_job(command, kept, **parts, loss=loss, start=start, program=program)
         process.ENDED_TOO.append(job.end_other_processes)
         with finishing(job):
             commands.function(command)(job, **{name: config[name] for name in commands.own_options(command)})
 
 
-def _of_class(error: ValueError, kept: options.Options) -> BaseException:
-    """What there is to say of a class that could not be made, e.g. a callback: jsonargparse wraps what it raised."""
-    inner = error.__cause__ or error
-    if type(inner) is not ValueError or tracebacks.of_user(inner):
-        return inner
-    made = re.search(r"class_path '(.+?)'", str(inner))
-    of = [f"--trainer.{key}" for key, value in kept["trainer"].items() if made and made[1] in str(value)]
-    return UsageError(" ".join([*of, explain(str(inner))]))
-
-
 def _by_optimizer(files: list[str]) -> bool:
     """Whether torch's optimizer raised it, not the network that an LBFGS calls."""
     innermost = takewhile(lambda file: "lightning" not in file, reversed(files))
     return any("/torch/optim/" in file for file in innermost)
-
-
-def _by_lightning(error: Exception, files: list[str]) -> bool:
-    """Whether it is Lightning's, or of a package that it looked for: then its words are about options."""
-    files = [file for file in files if not file.endswith("torch/nn/modules/module.py")]  # where an attribute is missing
-    return isinstance(error, ModuleNotFoundError) or "/lightning/pytorch/" in files[-1]
 
 
 def _draw_seed() -> int:

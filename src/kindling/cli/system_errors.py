@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -87,19 +87,14 @@ def said_once() -> Iterator[None]:
     except KindlingError as error:
         if not dist.is_available() or not dist.is_initialized():
             raise
-        raise Stopped(2, "" if _said_by_first(error) else f"error: {' '.join(str(error).split())}") from None
-
-
-def _said_by_first(error: KindlingError) -> bool:
-    """Whether the first of the processes says the same, so that this one need not."""
-    if str(error).startswith(LEFT_ALONE):
-        return False
-    store = _get_default_store()
-    if dist.get_rank() == 0:
-        store.set(str(error), "said")
-        return False
-    try:
-        store.wait([str(error)], timedelta(seconds=SECONDS))
-    except dist.DistError as lost:  # the first continues, and learns of this process's end; or it has ended otherwise
-        return not isinstance(lost, dist.DistStoreError)
-    return True
+        line = f"error: {' '.join(str(error).split())}"
+        if str(error).startswith(LEFT_ALONE):
+            pass  # the store may be lost, too
+        elif dist.get_rank() == 0:
+            _get_default_store().set(str(error), "said")
+        else:
+            with suppress(dist.DistStoreError):  # the first does not say it: it continues until this process is gone
+                with suppress(dist.DistNetworkError):  # the first has ended
+                    _get_default_store().wait([str(error)], timedelta(seconds=SECONDS))
+                line = ""
+        raise Stopped(2, line) from None

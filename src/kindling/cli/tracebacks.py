@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 
 from kindling.data import DATA
 from kindling.models import MODELS
@@ -29,8 +30,7 @@ def keep(error: Exception) -> str:
         "w", dir=folder, prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:
         file.writelines(traceback.format_exception(error))
-    words = " ".join([type(error).__name__ + ":", *str(error).split()])
-    words = words if len(words) <= LONGEST else f"{words[:LONGEST]} ..."
+    words = shorten(f"{type(error).__name__}: {error}", LONGEST, placeholder=" ...")
     advice = f"this is a bug in Kindling or in your code; the traceback is in {file.name}"
     return "; ".join([f"{words}: {advice}", *getattr(error, "__notes__", [])])
 

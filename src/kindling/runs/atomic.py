@@ -20,8 +20,6 @@ def atomic_write(file: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any
     the same time, the last to finish wins.
 
     Args:
-        file: In a folder that is there.
-        mode: ``w`` or ``wb``.
         options: As ``open`` takes them; text is UTF-8, with escapes for what isn't: the bytes of some file names.
 
     Raises:
@@ -63,7 +61,6 @@ def remove_leftovers(folder: Path, *patterns: str, age: float = 0) -> None:
     """Remove what killed processes left behind in a folder.
 
     Args:
-        patterns: Of the names of temporary files and folders.
         age: Seconds since they were last written to; large enough that no process can still be writing.
     """
     for pattern in patterns:

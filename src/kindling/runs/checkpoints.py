@@ -6,6 +6,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
+from textwrap import shorten
 from typing import Any
 from zipfile import ZipFile
 
@@ -22,13 +23,14 @@ from kindling.runs.atomic import atomic_write
 from kindling.runs.find import Checkpoint
 from kindling.schema import matches
 
-MOST_NAMED = 4  # weights that don't fit
+LONGEST = 400  # characters about weights that don't fit
 FORMS: dict[str, Any] = {  # what Lightning and Kindling write as these parts of a checkpoint
     "state_dict": dict[str, Any],
     "epoch": int,
     "global_step": int,
     "pytorch-lightning_version": str,
     "hyper_parameters": dict[str, Any],
+    "config": dict[str, Any],
     "callbacks": dict[str, Any],
     "facts": Facts,
     "loss": str,
@@ -148,21 +150,16 @@ def read_newest(checkpoint: Checkpoint) -> tuple[Checkpoint, dict[str, Any]]:
 
 
 def check_fit(weights: dict[str, Tensor], network: LightningModule, file: Path) -> None:
-    """
+    """Load the weights, so that what does not fit is known before any data is read.
+
     Raises:
         CheckpointError: Names the weights that are missing, unknown or of another shape.
     """
-    expected = network.state_dict()
-    problems = [f"it has no {name}" for name in expected if name not in weights]
-    problems += [f"the network has no {name}" for name in weights if name not in expected]
-    problems += [
-        f"{name} is {tuple(weights[name].shape)} there and {tuple(value.shape)} in the network"
-        for name, value in expected.items()
-        if isinstance(value, Tensor) and name in weights and weights[name].shape != value.shape
-    ]
-    if problems:
-        more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problems = shorten(str(error).partition(":")[2], LONGEST, placeholder=" ...")
         raise CheckpointError(
-            f"{file} does not fit {type(network).__name__}: {'; '.join(problems[:MOST_NAMED])}{more}: "
-            "give the options, data and code that it was trained with"
-        )
+            f"{file} does not fit {type(network).__name__}: {problems} "
+            "Give the options, data and code that it was trained with"
+        ) from error

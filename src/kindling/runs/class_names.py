@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from kindling import data, models, registry
 from kindling.data import DATA
@@ -18,13 +19,15 @@ PACKAGES = {  # where the class of an option is looked for by its name alone
 }
 
 
+def is_class(spec: Any) -> bool:
+    """Whether plain data is a class with its options, or options for a class that is named elsewhere."""
+    parts = {"class_path": str, "init_args": dict, "dict_kwargs": dict}
+    return isinstance(spec, dict) and all(isinstance(part, parts.get(name, ())) for name, part in spec.items())
+
+
 @cache
 def classes(kind: str) -> Mapping[str, str]:
-    """Import path of each class that can be named without its module.
-
-    Args:
-        kind: A key of ``PACKAGES``.
-    """
+    """Import path of each class that can be named without its module, by the keys of ``PACKAGES``."""
     if kind in ("model", "data"):
         entries = MODELS if kind == "model" else DATA
         return {name: f"{entry.module}.{name}" for name, entry in entries.items()}

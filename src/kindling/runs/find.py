@@ -8,7 +8,6 @@ from typing import Any
 from kindling.errors import RunError
 from kindling.runs.folder import Run, newest_first
 
-FINISHED = "{what} has had its {done} {unit}: to go on, add e.g. --trainer.max_{unit} {more}"
 LIMITS = ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")  # of the Trainer
 
 
@@ -17,8 +16,6 @@ class Checkpoint:
     """A checkpoint file, and the run whose folder gets what is made of it.
 
     Args:
-        file: The checkpoint.
-        run: The run that it belongs to.
         others: Files to resume from instead where this one can't be read.
         is_last: Whether training that resumes from it continues in the run's own folder.
     """
@@ -34,10 +31,8 @@ def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: s
 
     Args:
         wanted: ``best``, ``last``, a run's folder or its name, or a checkpoint file.
-        logs: Folder of the runs.
         resume: Whether to resume training: a run's folder then means its last checkpoint, else its best.
         model: Network that ``best`` and ``last`` are restricted to.
-        program: How the user calls us, for the remedy.
 
     Raises:
         RunError: There is no such run, checkpoint or file.
@@ -83,49 +78,27 @@ def resume_point(run: Run) -> Checkpoint:
     return Checkpoint(file, run, tuple(others), is_last=True)
 
 
-def find_unfinished(logs: Path, *, model: str | None, program: str, limits: Mapping[str, Any]) -> Checkpoint:
-    """The last checkpoint of the newest run that has not ended, or that is to be trained beyond its end.
+def find_unfinished(logs: Path, *, model: str | None, limits: Mapping[str, Any]) -> Checkpoint | None:
+    """The last checkpoint of the newest run that has not ended, or that is to be trained beyond its end; if any.
 
     Args:
         limits: How far to train, by the names in ``LIMITS``; None where the run's own options hold.
 
     Raises:
-        RunError: There is no run with a checkpoint, or none of them has anything left to train.
+        RunError: What a run keeps about itself can't be read.
     """
-    finished = None
     for run in newest_first(logs, model):
-        if not run.to_resume_from:
-            continue
-        if run.previous.is_file() or _goes_further(run, limits):
+        if run.to_resume_from and (run.previous.is_file() or _goes_further(run, limits)):
             return resume_point(run)
-        finished = finished or run
-    if finished is None:
-        return find("last", logs, resume=True, model=model, program=program)  # says what is missing
-    epochs, _ = finished.trained()
-    if _has_reached(finished, finished.options("trainer")):
-        raise RunError(FINISHED.format(what=finished, done=epochs, unit="epochs", more=2 * epochs))
-    raise RunError(stopped(finished, finished.options("trainer"), epochs))
-
-
-def stopped(what: Path | Run, trainer: Mapping[str, Any], epochs: int) -> str:
-    """The message about a training that ended before its limits.
-
-    Args:
-        trainer: Its options.
-    """
-    timed, early = trainer.get("max_time"), "EarlyStopping" in str(trainer.get("callbacks"))
-    by = " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed)) or "a callback"
-    return f"{what} was ended by {by} after {epochs} epochs: to go on, add e.g. --trainer.min_epochs {2 * epochs}"
+    return None
 
 
 def _goes_further(run: Run, limits: Mapping[str, Any]) -> bool:
     """Whether limits are given that are not the run's own, and that its training has not reached."""
     own = run.options("trainer")
     changed = {name: limit for name, limit in limits.items() if limit is not None and str(limit) != str(own.get(name))}
-    return bool(changed) and not _has_reached(run, own | changed)
-
-
-def _has_reached(run: Run, limits: Mapping[str, Any]) -> bool:
-    """Limits of -1 or None, and words, which the parser will refuse, are never reached."""
-    pairs = zip(run.trained(), (str(limits.get(f"max_{unit}")) for unit in ("epochs", "steps")), strict=True)
-    return any(limit.isdigit() and int(limit) <= done for done, limit in pairs)
+    # limits of -1 or None, and words, which the parser will refuse, are never reached
+    texts = (str((own | changed).get(f"max_{unit}")) for unit in ("epochs", "steps"))
+    return bool(changed) and not any(
+        text.isdigit() and int(text) <= done for text, done in zip(texts, run.trained(), strict=True)
+    )

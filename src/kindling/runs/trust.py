@@ -6,13 +6,14 @@ from a file, and beside them what the user has named. A ``-c`` file counts as ty
 """
 
 import inspect
+import json
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from kindling.errors import CheckpointError
 from kindling.registry import import_class
-from kindling.runs.class_names import PACKAGES, as_typed, canonical, classes
+from kindling.runs.class_names import PACKAGES, as_typed, canonical, classes, is_class
 
 Options = dict[str, Any]  # nested, plain; a class is {"class_path": ..., "init_args": {...}}
 
@@ -33,14 +34,16 @@ PLAIN_TYPES = {
 }
 
 
-def check_form(options: Any, file: object) -> Options:
+def check_form(options: Options, file: object) -> Options:
     """The options in a checkpoint, in the form in which Kindling writes them, class paths in their one spelling.
 
     Raises:
         CheckpointError: They have another form.
     """
-    if not isinstance(options, dict) or not _is_plain(options):
-        raise CheckpointError(f"{file}: the options in it are not plain data, so it can't be used: take another")
+    try:
+        json.dumps(options)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: its options are not plain data, so it can't be used: take another") from error
     checked = dict(options)
     for key in PACKAGES.keys() & options.keys():
         if options[key] is not None or key == "model":
@@ -54,9 +57,7 @@ def check_form(options: Any, file: object) -> Options:
 def check_taken(options: Options, named: Collection[str], file: object, remedy: str) -> None:
     """
     Args:
-        options: From a checkpoint, after ``check_form``.
         named: Every text that the user has typed, or given in another way.
-        file: The checkpoint.
         remedy: How to name something, for the message, with ``{option}`` and ``{path}`` in it.
 
     Raises:
@@ -123,23 +124,9 @@ def _nested_classes(value: Any) -> Iterator[str]:
 
 
 def _check_class(spec: Any, where: str) -> Options:
-    arguments = {"init_args", "dict_kwargs"}
-    if not (
-        isinstance(spec, dict)
-        and isinstance(spec.get("class_path"), str)
-        and not spec.keys() - arguments - {"class_path"}
-        and all(isinstance(spec.get(part, {}), dict) for part in arguments)
-    ):
+    if not is_class(spec) or "class_path" not in spec:
         raise CheckpointError(f"{where} in it is no class with its options, so it can't be used: take another")
     return dict(spec)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str | int) and _is_plain(part) for key, part in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _takes_plain_texts(parameter: inspect.Parameter) -> bool:

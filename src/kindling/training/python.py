@@ -215,4 +215,5 @@ def _to_resume(resume: str, options: dict[str, Any]) -> find.Checkpoint:
         return find.find(resume, logs, resume=True, model=None, program="kindling")
     model = options["model"]["class_path"].rpartition(".")[2]
     limits = {name: trainer[name] for name in find.LIMITS}
-    return find.find_unfinished(logs, model=model, program="kindling", limits=limits)
+    found = find.find_unfinished(logs, model=model, limits=limits)
+    return found or find.find(resume, logs, resume=True, model=model, program="kindling")

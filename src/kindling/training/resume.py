@@ -80,11 +80,15 @@ def _ended(checkpoint: Checkpoint, content: Options, options: Options) -> str:
     for unit, done in (("epochs", epochs), ("steps", steps)):
         limit = now[f"max_{unit}"]
         if limit is not None and -1 < limit <= done:
-            return find.FINISHED.format(what=checkpoint.file, done=done, unit=unit, more=2 * done)
+            return f"{checkpoint.file} has had its {done} {unit}: to go on, add e.g. --trainer.max_{unit} {2 * done}"
     enough = epochs >= (now["min_epochs"] or 0) and steps >= (now["min_steps"] or 0)
     unchanged = all(now[limit] == then.get(limit) for limit in find.LIMITS)
-    stopped = content.get("trainer", {}).get("should_stop", False)
-    return find.stopped(checkpoint.file, now, epochs) if stopped and enough and unchanged else ""
+    if not (content.get("trainer", {}).get("should_stop", False) and enough and unchanged):
+        return ""
+    timed, early = now["max_time"], "EarlyStopping" in str(now["callbacks"])
+    by = " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed)) or "a callback"
+    remedy = f"to go on, add e.g. --trainer.min_epochs {2 * epochs}"
+    return f"{checkpoint.file} was ended by {by} after {epochs} epochs: {remedy}"
 
 
 def differences(restored: Options, options: Options) -> list[str]:

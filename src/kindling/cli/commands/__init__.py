@@ -21,13 +21,3 @@ def function(command: str) -> Callable[..., Any]:
 def own_options(command: str) -> list[str]:
     """Names of the options that this command has beside those that all have."""
     return [name for name in inspect.signature(function(command)).parameters if name != "job"]
-
-
-def takes_job(command: str) -> bool:
-    """Whether it works with a network, as all but ``list`` do."""
-    return "job" in inspect.signature(function(command)).parameters
-
-
-def summary(command: str) -> str:
-    """First line of its docstring."""
-    return (inspect.getdoc(function(command)) or "").partition("\n")[0]
