@@ -87,7 +87,7 @@ class Regression(Task):
         metrics: dict[str, Metric] = {"mae": MeanAbsoluteError(num_outputs=self.size)}
         if stage != "train":
             metrics["rmse"] = MeanSquaredError(squared=False, num_outputs=self.size)
-            metrics["r2"] = R2(multioutput="raw_values" if self.several else "uniform_average")
+            metrics["r2"] = R2(self._units, multioutput="raw_values" if self.several else "uniform_average")
         return metrics
 
     def metric_inputs(self, predictions: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The loss and the metrics of an epoch, gathered batch by batch."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,20 @@ class TagAUROC(MultilabelAUROC):
 
 
 class R2(R2Score):
-    """Coefficient of determination; None for a single sample."""
+    """Coefficient of determination; None for a single sample.
+
+    Args:
+        units: The targets' mean and standard deviation, for a tensor of them: torchmetrics takes squares below 1e-4
+            for 0, whatever the unit.
+    """
+
+    def __init__(self, units: Callable[[Tensor], tuple[Any, Any]], **options: Any) -> None:
+        super().__init__(**options)
+        self.units = units
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        mean, std = self.units(target)
+        super().update((preds - mean) / std, (target - mean) / std)
 
     def compute(self) -> Tensor | None:  # type: ignore[override]
         return super().compute() if self.total > 1 else None
