@@ -12,10 +12,11 @@ from torch import Tensor
 
 from kindling.callbacks.gather import gather
 from kindling.errors import DataError, UsageError
+from kindling.facts import Facts
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import atomic_write
 from kindling.runs.csv_files import write
-from kindling.tasks.classification import class_columns
+from kindling.tasks.classification import Classification
 
 SHOWN_ROWS, SHOWN_COLUMNS = 10, 5  # on the screen
 
@@ -88,11 +89,10 @@ def _columns(network: LightningModule, data: object, predictions: Tensor) -> dic
     if predictions.ndim != 2:
         return {}
     facts = getattr(data, "facts", None)
-    names: Sequence[str] = facts.class_names if facts else ()
+    names: tuple[str, ...] = facts.class_names if facts else ()
     if len(names) != predictions.shape[1]:
-        names = [str(k) for k in range(predictions.shape[1])]
-    columns = [[names[k] for k in predictions.argmax(dim=1)], *predictions.T.tolist()]
-    return dict(zip(class_columns(names), columns, strict=True))
+        names = tuple(str(k) for k in range(predictions.shape[1]))
+    return Classification(Facts(in_features=1, class_names=names)).prediction_columns(predictions)
 
 
 def _table(columns: dict[str, list[Any]]) -> str:
