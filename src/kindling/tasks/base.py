@@ -102,13 +102,7 @@ class Task:
         return torch.zeros(0, dtype=torch.int64), {}
 
     def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> dict[str, Draw]:
-        """Pictures of a test by the name of their file, each drawn when it is called.
-
-        Args:
-            predictions: Of the whole test set (N, ...).
-            targets: (N, ...).
-            subject: How their titles begin.
-        """
+        """Pictures of a whole test (N, ...) by file name, drawn when called; their titles begin with ``subject``."""
         return {}
 
 

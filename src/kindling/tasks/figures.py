@@ -1,8 +1,4 @@
-"""The pictures of a test, for each kind of task: numbers are worked out here, and drawn when a picture is asked for.
-
-Each function takes the predictions and targets of all test samples, on the CPU, and ``subject``, which says what was
-tested and opens the titles; it returns functions that draw, by the names of their files.
-"""
+"""The pictures of a test, for each kind of task: see ``Task.figures``. Predictions and targets are on the CPU."""
 
 import math
 from functools import partial

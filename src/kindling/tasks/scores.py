@@ -43,13 +43,7 @@ class Scores(Metric):
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def hold(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
-        """Take a batch in.
-
-        Args:
-            loss: Mean loss of the batch.
-            outputs: Of the network (B, ...).
-            targets: (B, ...).
-        """
+        """Take in a batch: its mean loss, the network's outputs (B, ...) and the targets (B, ...)."""
         self.held.append((loss.detach(), outputs.detach(), targets))
         if len(self.held) == HELD or len(self.held) * outputs.numel() > HELD_NUMBERS:
             self.settle()
@@ -68,12 +62,7 @@ class Scores(Metric):
         return (torch.stack(losses) * sizes).sum(), self.task.metric_inputs(predictions), torch.cat(targets)
 
     def update(self, loss: Tensor, inputs: Tensor, targets: Tensor) -> None:
-        """
-        Args:
-            loss: Sum over the samples.
-            inputs: What the metrics take (N, ...).
-            targets: (N, ...).
-        """
+        """Take in the sum of the samples' losses, what the metrics take (N, ...) and the targets (N, ...)."""
         self.loss += loss
         self.samples += len(targets)
         self.metrics.update(inputs, targets)

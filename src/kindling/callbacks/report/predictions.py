@@ -22,13 +22,10 @@ SHOWN_ROWS, SHOWN_COLUMNS = 10, 5  # on the screen
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Gathers the predictions from all processes, in the order of the data, and writes them.
+    """Gathers the predictions from all processes, in the order of the data, and writes them into the run's folder.
 
     They become columns of ``predictions.csv`` beside the data's own. Where the task has none for them, as with an
     image per sample, they are written to ``predictions.npy``, in the order of the rows.
-
-    Args:
-        folder: The run's folder.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -36,9 +36,6 @@ class TestReport(Callback):
 
     The network's task knows what to draw of predictions and targets. Of the test set only the few samples that are
     shown are asked for. Networks that are no ``SupervisedModule`` get no pictures.
-
-    Args:
-        folder: The run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,9 +57,8 @@ class TestReport(Callback):
         numbers = outputs["predictions"].shape[1:].numel()
         if self._size * numbers > HELD_NUMBERS:
             if trainer.is_global_zero:
-                print(
-                    f"No pictures of this test: {self._size:,} predictions of {numbers:,} numbers are too large to hold"
-                )
+                what = f"{self._size:,} predictions of {numbers:,} numbers"
+                print(f"No pictures of this test: {what} are too large to hold")
             self._size = 0
         else:
             self._batches.append((outputs["predictions"], outputs["targets"]))
@@ -116,10 +112,8 @@ class TestReport(Callback):
         if not len(order):
             return {}
         texts = task.target_texts(targets[order])
-        facts = task.facts
-        true = (
-            dict(zip(facts.targets, zip(*texts, strict=True), strict=True)) if facts.targets else {facts.target: texts}
-        )
+        several = task.facts.targets
+        true = dict(zip(several, zip(*texts, strict=True), strict=True)) if several else {task.facts.target: texts}
         described = data.describe(data.test_set, order.tolist())
         # a column of the data that has one of our names is kept beside ours
         columns = {f"{name} (data)" if name in found else name: values for name, values in (true | described).items()}
