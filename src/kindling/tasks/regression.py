@@ -94,8 +94,7 @@ class Regression(Task):
         return dict(zip(columns, predictions.T.tolist(), strict=False))  # mostly without standard deviations
 
     def target_texts(self, values: Tensor) -> list[Any]:
-        texts: list[Any] = (values if values.ndim == 1 else self.metric_inputs(values)).tolist()
-        return texts
+        return super().target_texts(values if values.ndim == 1 else self.metric_inputs(values))
 
     def mistakes(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Sequence[Any]]]:
         """How wrong one is: the absolute error; of several numbers the mean, each in its standard deviations."""

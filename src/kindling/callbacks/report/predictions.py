@@ -36,10 +36,9 @@ class PredictionWriter(BasePredictionWriter):
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, prediction: Any, batch_indices: Any, *_: Any
     ) -> None:
-        if not isinstance(prediction, Tensor) or prediction.ndim < 2:
-            raise UsageError(f"{type(pl_module).__name__}.predict_step must return one tensor (B, ...)")
-        if len(batch_indices or ()) != len(prediction):
-            raise UsageError(f"{type(pl_module).__name__}.predict_step must return one prediction per sample")
+        shape = prediction.shape if isinstance(prediction, Tensor) else ()
+        if len(shape) < 2 or shape[0] != len(batch_indices or ()):
+            raise UsageError(f"{type(pl_module).__name__}.predict_step must return a tensor, a row (...) per sample")
         self._parts.append((list(batch_indices), prediction.float().cpu()))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,9 +94,8 @@ def _columns(network: LightningModule, data: object, predictions: Tensor) -> dic
 def _table(columns: dict[str, list[Any]]) -> str:
     cells = [[name, *map(_cell, values[:SHOWN_ROWS])] for name, values in columns.items()]
     widths = [max(map(len, column)) for column in cells]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in zip(*cells, strict=True)
-    ]
+    rows = zip(*cells, strict=True)
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     more = len(next(iter(columns.values()))) - SHOWN_ROWS
     return "\n".join(lines + ([f"... and {more} more"] if more > 0 else []))
 

@@ -41,7 +41,6 @@ class TestReport(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.step = 0  # of the checkpoint
-        self._batches: list[tuple[Tensor, Tensor]] = []  # predictions and targets
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.step = checkpoint.get("global_step", 0)
@@ -49,7 +48,7 @@ class TestReport(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         dataset = getattr(trainer.test_dataloaders, "dataset", None)
         self._size = len(dataset) if isinstance(dataset, Sized) else 0  # 0: there is no order to report in
-        self._batches = []
+        self._batches: list[tuple[Tensor, Tensor]] = []  # predictions and targets
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         if not self._size or not isinstance(outputs, dict) or "predictions" not in outputs:
