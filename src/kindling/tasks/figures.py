@@ -34,8 +34,8 @@ def of_classes(predictions: Tensor, targets: Tensor, facts: Facts, subject: str)
 def of_tags(
     predictions: Tensor, targets: Tensor, facts: Facts, subject: str, threshold: float = 0.5
 ) -> dict[str, Draw]:
-    """Scores per tag, of probabilities (N, T) and targets (N, T) of 0 and 1; ``threshold`` and above is a yes."""
-    predicted, true = predictions >= threshold, targets.bool()
+    """Scores per tag, of probabilities (N, T) and targets (N, T) of 0 and 1; above ``threshold`` is a yes."""
+    predicted, true = predictions > threshold, targets.bool()
     hits, found, there = (predicted & true).sum(dim=0), predicted.sum(dim=0), true.sum(dim=0)  # (T,)
     shown = there.argsort(descending=True, stable=True)[:SHOWN_CLASSES].sort().values
     parts = {"precision": (hits, found), "recall": (hits, there), "F1": (2 * hits, found + there)}
