@@ -48,7 +48,7 @@ class Task:
                 f"--model.loss {self.loss_name} is not for {facts.target}, which is {self.meaning}: "
                 f"choose one of {', '.join(self.losses)}"
             )
-        y = torch.zeros((2, *([len(self.part_names)] if self.part_names else [])))
+        y = torch.zeros((2, len(self.part_names)) if self.part_names else 2)
         try:  # torch's losses look at most of their options when they are called
             self.compute_loss(torch.zeros(2, self.num_outputs), y.long() if facts.class_names else y)
         except (TypeError, ValueError, RuntimeError) as error:
