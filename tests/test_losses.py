@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -197,6 +198,22 @@ def test_a_number_is_learnt_in_standard_units_and_read_in_its_own() -> None:
     task = make_task(facts)
     assert task.compute_loss(torch.tensor([[1.0]]), torch.tensor([120.0])).item() == pytest.approx(0)
     assert task.predict(torch.tensor([[1.0]])).tolist() == [[120.0]]
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1e-3), (1e6, 1e3), ((5e-4, 0.0), (1e-3, 1e-6))])
+def test_the_share_explained_is_the_same_in_any_unit(mean: Any, std: Any) -> None:
+    several = isinstance(mean, tuple)
+    facts = Facts(in_features=1, targets=("a", "b") if several else (), target_mean=mean, target_std=std)
+    outputs = torch.randn(50, 2 if several else 1, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1)) * 0.3
+    task = make_task(facts)
+    truth = task.predict(outputs + noise)
+    metric = task.metrics("test")["r2"]
+    for part in range(0, 50, 20):
+        predicted, true = task.predict(outputs)[part : part + 20], truth[part : part + 20]
+        metric.update(task.metric_inputs(predicted), task.metric_inputs(true))
+    share = 1 - noise.square().mean(dim=0) / (outputs + noise).var(dim=0, correction=0)
+    assert metric.compute().flatten().tolist() == pytest.approx(share.tolist(), abs=1e-3)
 
 
 def test_a_network_without_a_task_says_so() -> None:

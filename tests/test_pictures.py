@@ -90,7 +90,7 @@ def test_titles_of_classes_hold_the_scores() -> None:
 
 def test_tags_have_bars_of_precision_recall_and_f1() -> None:
     facts = Facts(in_features=2, class_names=("often", "never", "rare"), task="multilabel")
-    predictions = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.1, 0.7], [0.2, 0.1, 0.5], [0.4, 0.1, 0.1]])
+    predictions = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.1, 0.7], [0.2, 0.1, 0.55], [0.5, 0.1, 0.1]])
     targets = torch.tensor([[1, 0, 0], [0, 0, 0], [1, 0, 1], [1, 0, 0]])
     figure = figures.of_tags(predictions, targets, facts, "A net")["tags"]()
     (axes,) = figure.axes

@@ -90,10 +90,10 @@ def interface(model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str,
     else:
         given["meaning"] = "rows of a table, its columns in this order, numbers in their own units"
         given["columns"] = [{"column": name, **_cells(name, learned)} for name in facts.feature_names]
-    columns = list(task.prediction_names if facts.kind == "regression" else facts.class_names)
     meaning = {"regression": f"{facts.target}, in its own unit", "multilabel": "probability of each tag"}
-    shape = model.predict_step((data.normalize(x[:1]),)).shape
-    answer: dict[str, Any] = {"name": "prediction", "shape": ["N", *shape[1:]], "dtype": "float32"}
+    predictions = model.predict_step((data.normalize(x[:1]),))
+    columns = list(task.prediction_columns(predictions) if facts.kind == "regression" else facts.class_names)
+    answer: dict[str, Any] = {"name": "prediction", "shape": ["N", *predictions.shape[1:]], "dtype": "float32"}
     answer |= {"meaning": meaning.get(facts.kind, "probability of each class"), "columns": columns}
     return {"input": given, "output": answer}
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from inspect import signature
 from types import NoneType
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -51,7 +51,7 @@ class SupervisedModule(LightningModule, ABC):
     mode: str | None = None  # min or max; None: as the metric has it
     threshold: float | None = None  # probability above which a tag is predicted; None: the task's, usually 0.5
     default_lr = 2e-3  # of Adam, which trains the network unless an optimizer is chosen
-    default_loss: ClassVar[str | None] = None  # where it suits the task; otherwise the task's usual one
+    default_loss: str | None = None  # where it suits the task; otherwise the task's usual one
     takes_uneven_batches = True  # also empty ones, so that several processes use every sample exactly once
     facts: Facts | None = None  # from the data, then from the checkpoint
 
@@ -75,11 +75,9 @@ class SupervisedModule(LightningModule, ABC):
 
     @classmethod
     def configure_task(cls, facts: Facts, loss: nn.Module | None) -> Task:
-        """What the network learns; asked before it is made, as ``num_outputs`` depends on it.
+        """What the network learns, by the loss that the user chose, if any.
 
-        Args:
-            facts: Of the data.
-            loss: That the user chose; None if none.
+        Asked before the network is made, as ``num_outputs`` depends on it.
 
         Raises:
             UsageError: The loss is not for the task.
@@ -99,11 +97,7 @@ class SupervisedModule(LightningModule, ABC):
         return self.facts.class_names if self.facts else ()
 
     def set_task(self, facts: Facts, loss: nn.Module | None = None) -> None:
-        """Take on a task.
-
-        Args:
-            facts: Of the data.
-            loss: A loss of torch.nn, or one of your own; None for the usual one.
+        """Take on the task of some data, with a loss of torch.nn or one of your own; None for the usual one.
 
         Raises:
             UsageError: The loss is not for the task, or it is not known whether low or high is good for ``monitor``.

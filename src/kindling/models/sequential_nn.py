@@ -1,5 +1,3 @@
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from kindling.models.base import SupervisedModule
@@ -15,7 +13,7 @@ class SequentialNN(SupervisedModule):
         num_outputs: As the loss needs.
     """
 
-    default_loss: ClassVar[str | None] = "BCELoss"
+    default_loss = "BCELoss"
     default_lr = 1e-2
 
     def __init__(self, in_features: int = 10, num_outputs: int = 1) -> None:

@@ -1,5 +1,3 @@
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from kindling.models.base import SupervisedModule
@@ -13,7 +11,7 @@ class SimpleNN(SupervisedModule):
         num_outputs: As the loss needs.
     """
 
-    default_loss: ClassVar[str | None] = "MSELoss"
+    default_loss = "MSELoss"
     default_lr = 1e-2
 
     def __init__(self, in_features: int = 2, num_outputs: int = 1) -> None:

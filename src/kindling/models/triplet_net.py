@@ -1,9 +1,8 @@
-"""A module that is no classifier: how to write one of your own kind.
+"""An example of a LightningModule of its own kind, for losses that compare samples with each other.
 
-Some losses compare samples with each other and so fit no table of one target a sample: CosineEmbeddingLoss and
-MarginRankingLoss take pairs, TripletMarginLoss and TripletMarginWithDistanceLoss triplets, CTCLoss sequences. A network
-for such a loss is a LightningModule of its own. It says how a batch becomes pairs or triplets (``training_step``), what
-is logged, and what ``predict`` returns; runs, checkpoints, resuming and the rest come from the command line as ever.
+Such losses take pairs (CosineEmbeddingLoss, MarginRankingLoss), triplets (TripletMarginLoss,
+TripletMarginWithDistanceLoss) or sequences (CTCLoss). The network says how a batch becomes these (``training_step``),
+what is logged, and what ``predict`` returns; runs, checkpoints, resuming and the rest come from the command line.
 """
 
 from typing import Any

@@ -20,7 +20,6 @@ def confusion(counts: Array, names: Sequence[str], title: str) -> Figure:
         counts: Samples, a row per true class and a column per predicted one: (C, C), or (C, C + 1) with one for others.
         names: One per column.
     """
-
     classes = len(counts)
     few = classes <= 12
     side = max(2.4, (0.62 if few else 0.3) * classes)  # inches
@@ -107,7 +106,6 @@ def boundary(
         predicted: The class at each place, from the lowest second feature up: (H, W) int64.
         rule: Likewise the true class, where it is known.
     """
-
     x, labels, wrong = points
     colors = np.array([to_rgb(COLORS[n % len(COLORS)]) for n in range(len(class_names))])
     figure = new_figure(6.2, 4.6, title)

@@ -32,7 +32,6 @@ STYLE: Any = {
 
 def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure, in inches; wider where its title needs it."""
-
     figure = Figure(figsize=(max(width, 0.08 * len(title) + 0.2), height), layout="constrained")
     figure.suptitle(title)
     return figure
@@ -40,7 +39,6 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 def paint(draw: Draw) -> NDArray[np.uint8]:
     """What ``draw`` makes, in our style, as pixels (height, width, 3)."""
-
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+")  # letters that the font lacks are drawn as boxes
         canvas = FigureCanvasAgg(draw())

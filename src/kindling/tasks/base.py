@@ -33,8 +33,6 @@ class Task:
     monitor = "val/loss"  # the score that the best epoch is best at
     mode = "min"  # or max, where higher is better
     threshold = 0.5  # probability above which a tag is predicted, where there are several tags
-    part_names: Sequence[str] = ()  # of the entries of a metric that has one per tag or target
-    prediction_names: Sequence[str] = ()  # of the columns that predictions.csv gets
 
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
         self.facts = facts
@@ -50,10 +48,16 @@ class Task:
                 f"--model.loss {self.loss_name} is not for {facts.target}, which is {self.meaning}: "
                 f"choose one of {', '.join(self.losses)}"
             )
+        y = torch.zeros((2, len(self.part_names)) if self.part_names else 2)
         try:  # torch's losses look at most of their options when they are called
-            self.compute_loss(torch.zeros(2, self.num_outputs), self.example_targets())
+            self.compute_loss(torch.zeros(2, self.num_outputs), y.long() if facts.class_names else y)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"--model.loss {self.loss_name}: {error}") from error
+
+    @property
+    def part_names(self) -> Sequence[str]:
+        """Of the entries of a metric that has one per tag or target."""
+        return self.facts.targets
 
     @property
     def loss_name(self) -> str:
@@ -63,10 +67,6 @@ class Task:
     def num_outputs(self) -> int:
         """How many numbers per sample (or per pixel) the network ends in."""
         return len(self.facts.class_names) or 1
-
-    def example_targets(self) -> Tensor:
-        """Targets of two samples, in the form that the data gives them."""
-        return torch.zeros(2, dtype=torch.int64)
 
     def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Outputs (B, num_outputs, ...) float32 and the data's targets to the mean loss, a scalar."""
@@ -102,13 +102,7 @@ class Task:
         return torch.zeros(0, dtype=torch.int64), {}
 
     def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> dict[str, Draw]:
-        """Pictures of a test by the name of their file, each drawn when it is called.
-
-        Args:
-            predictions: Of the whole test set (N, ...).
-            targets: (N, ...).
-            subject: How their titles begin.
-        """
+        """Pictures of a whole test (N, ...) by file name, drawn when called; their titles begin with ``subject``."""
         return {}
 
 

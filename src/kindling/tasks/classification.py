@@ -26,7 +26,6 @@ class Classification(Task):
         self.binary = facts.kind == "binary"
         if self.binary:
             self.losses, self.meaning = CLASS_LOSSES | BINARY_LOSSES, "one of two classes"
-        self.prediction_names = class_columns(facts.class_names)
         super().__init__(facts, loss, default)
 
     @property
@@ -39,9 +38,7 @@ class Classification(Task):
         return 1 if self.one_output else len(self.facts.class_names)
 
     def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        feed = self.losses.get(
-            self.loss_name, self.losses[self.usual_loss]
-        )  # one of the user's own is fed as the usual
+        feed = self.losses.get(self.loss_name, self.losses[self.usual_loss])  # the latter for one of the user's own
         return feed(self.loss, outputs[:, 0] if self.one_output else outputs, y)
 
     def predict(self, outputs: Tensor) -> Tensor:
@@ -58,8 +55,8 @@ class Classification(Task):
         return metrics
 
     def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
-        columns = [self.target_texts(predictions), *predictions.T.tolist()]
-        return dict(zip(self.prediction_names, columns, strict=True))
+        probabilities = zip(self.facts.class_names, predictions.T.tolist(), strict=True)
+        return {"prediction": self.target_texts(predictions)} | {f"p({name})": p for name, p in probabilities}
 
     def target_texts(self, values: Tensor) -> list[str]:
         labels = values if values.ndim == 1 else values.argmax(dim=1)
@@ -73,8 +70,3 @@ class Classification(Task):
 
     def figures(self, predictions: Tensor, targets: Tensor, subject: str) -> dict[str, Draw]:
         return figures.of_classes(predictions, targets, self.facts, subject)
-
-
-def class_columns(names: Sequence[str]) -> list[str]:
-    """Names of the columns for the predicted class (or tags) and for the probability of each."""
-    return ["prediction", *(f"p({name})" for name in names)]

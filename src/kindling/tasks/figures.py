@@ -1,8 +1,4 @@
-"""The pictures of a test, for each kind of task: numbers are worked out here, and drawn when a picture is asked for.
-
-Each function takes the predictions and targets of all test samples, on the CPU, and ``subject``, which says what was
-tested and opens the titles; it returns functions that draw, by the names of their files.
-"""
+"""The pictures of a test, for each kind of task: see ``Task.figures``. Predictions and targets are on the CPU."""
 
 import math
 from functools import partial
@@ -38,8 +34,8 @@ def of_classes(predictions: Tensor, targets: Tensor, facts: Facts, subject: str)
 def of_tags(
     predictions: Tensor, targets: Tensor, facts: Facts, subject: str, threshold: float = 0.5
 ) -> dict[str, Draw]:
-    """Scores per tag, of probabilities (N, T) and targets (N, T) of 0 and 1; ``threshold`` and above is a yes."""
-    predicted, true = predictions >= threshold, targets.bool()
+    """Scores per tag, of probabilities (N, T) and targets (N, T) of 0 and 1; above ``threshold`` is a yes."""
+    predicted, true = predictions > threshold, targets.bool()
     hits, found, there = (predicted & true).sum(dim=0), predicted.sum(dim=0), true.sum(dim=0)  # (T,)
     shown = there.argsort(descending=True, stable=True)[:SHOWN_CLASSES].sort().values
     parts = {"precision": (hits, found), "recall": (hits, there), "F1": (2 * hits, found + there)}

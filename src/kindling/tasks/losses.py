@@ -1,7 +1,6 @@
 """The losses of torch.nn that need one output and one target per sample: which task each is for, and how it is fed.
 
-A network ends in plain numbers. What stands between them and the loss (a sigmoid, a softmax), and the form that the
-targets take, belongs to the loss. It stands here in one line for each; those for numbers are fed in ``regression.py``.
+A network ends in plain numbers: a sigmoid or softmax belongs to the loss. ``regression.py`` feeds those for numbers.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +17,9 @@ Feed = Callable[[nn.Module, Tensor, Tensor], Tensor]  # a loss, outputs and targ
 
 
 def _of_sets(loss: nn.Module, outputs: Tensor, y: Tensor) -> Tensor:
-    """For MultiLabelMarginLoss: of each sample the labels that hold, filled up with -1.
+    """For MultiLabelMarginLoss, which takes outputs (B, K) and of each sample the labels that hold, filled up with -1.
 
-    Args:
-        loss: Takes outputs (B, K) and sets (B, K) int64.
-        outputs: (B, K).
-        y: 1 where a label holds, else 0 (B, K).
+    ``y`` (B, K) is 1 where a label holds, else 0.
     """
     labels = y.argsort(dim=1, descending=True, stable=True)  # those that hold come first
     return loss(outputs, labels.where(y.gather(1, labels) > 0, -1))

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MultilabelAccuracy, MultilabelF1Score
 
-from kindling.facts import Facts
 from kindling.pictures.style import Draw
 from kindling.tasks import figures
 from kindling.tasks.base import worst_first
@@ -27,12 +25,9 @@ class Multilabel(Classification):
     usual_loss = "BCEWithLogitsLoss"
     meaning = "several tags at once"
 
-    def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
-        super().__init__(facts, loss, default)
-        self.part_names = facts.class_names
-
-    def example_targets(self) -> Tensor:
-        return torch.zeros(2, self.num_outputs, dtype=torch.int64)
+    @property
+    def part_names(self) -> Sequence[str]:
+        return self.facts.class_names
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid()

@@ -31,15 +31,12 @@ class Regression(Task):
     usual_loss = "MSELoss"
 
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
-        self.part_names, self.several = facts.targets, bool(facts.targets)
+        self.several = bool(facts.targets)
         self.meaning = "several numbers" if self.several else "a number"
         self.size = len(facts.targets) or 1  # T
         super().__init__(facts, loss, default)
         if self.loss_name == "PoissonNLLLoss" and (low := torch.tensor(facts.target_min).min()) < 0:
             raise DataError(f"PoissonNLLLoss counts, and {facts.target} is as low as {low:g}: choose another")
-        names = [f"({name})" for name in facts.targets] or [""]
-        kinds = ("prediction", "std") if self.with_std else ("prediction",)
-        self.prediction_names = [kind + name for kind in kinds for name in names]
 
     @property
     def with_std(self) -> bool:
@@ -48,9 +45,6 @@ class Regression(Task):
     @property
     def num_outputs(self) -> int:
         return (2 if self.with_std else 1) * self.size
-
-    def example_targets(self) -> Tensor:
-        return torch.zeros(2, self.size) if self.several else torch.zeros(2)
 
     def compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         if not self.several:
@@ -87,7 +81,7 @@ class Regression(Task):
         metrics: dict[str, Metric] = {"mae": MeanAbsoluteError(num_outputs=self.size)}
         if stage != "train":
             metrics["rmse"] = MeanSquaredError(squared=False, num_outputs=self.size)
-            metrics["r2"] = R2(multioutput="raw_values" if self.several else "uniform_average")
+            metrics["r2"] = R2(self._units, multioutput="raw_values" if self.several else "uniform_average")
         return metrics
 
     def metric_inputs(self, predictions: Tensor) -> Tensor:
@@ -95,11 +89,12 @@ class Regression(Task):
         return predictions[:, : self.size] if self.several else predictions[:, 0]
 
     def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
-        return dict(zip(self.prediction_names, predictions.T.tolist(), strict=True))
+        names = [f"({name})" for name in self.facts.targets] or [""]
+        columns = [kind + name for kind in ("prediction", "std") for name in names]
+        return dict(zip(columns, predictions.T.tolist(), strict=False))  # mostly without standard deviations
 
     def target_texts(self, values: Tensor) -> list[Any]:
-        texts: list[Any] = (values if values.ndim == 1 else self.metric_inputs(values)).tolist()
-        return texts
+        return super().target_texts(values if values.ndim == 1 else self.metric_inputs(values))
 
     def mistakes(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Sequence[Any]]]:
         """How wrong one is: the absolute error; of several numbers the mean, each in its standard deviations."""

@@ -1,7 +1,7 @@
 """The loss and the metrics of an epoch, gathered batch by batch."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +43,7 @@ class Scores(Metric):
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def hold(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
-        """Take a batch in.
-
-        Args:
-            loss: Mean loss of the batch.
-            outputs: Of the network (B, ...).
-            targets: (B, ...).
-        """
+        """Take in a batch: its mean loss, the network's outputs (B, ...) and the targets (B, ...)."""
         self.held.append((loss.detach(), outputs.detach(), targets))
         if len(self.held) == HELD or len(self.held) * outputs.numel() > HELD_NUMBERS:
             self.settle()
@@ -68,12 +62,7 @@ class Scores(Metric):
         return (torch.stack(losses) * sizes).sum(), self.task.metric_inputs(predictions), torch.cat(targets)
 
     def update(self, loss: Tensor, inputs: Tensor, targets: Tensor) -> None:
-        """
-        Args:
-            loss: Sum over the samples.
-            inputs: What the metrics take (N, ...).
-            targets: (N, ...).
-        """
+        """Take in the sum of the samples' losses, what the metrics take (N, ...) and the targets (N, ...)."""
         self.loss += loss
         self.samples += len(targets)
         self.metrics.update(inputs, targets)
@@ -146,7 +135,20 @@ class TagAUROC(MultilabelAUROC):
 
 
 class R2(R2Score):
-    """Coefficient of determination; None for a single sample."""
+    """Coefficient of determination; None for a single sample.
+
+    Args:
+        units: The targets' mean and standard deviation, for a tensor of them: torchmetrics takes squares below 1e-4
+            for 0, whatever the unit.
+    """
+
+    def __init__(self, units: Callable[[Tensor], tuple[Any, Any]], **options: Any) -> None:
+        super().__init__(**options)
+        self.units = units
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        mean, std = self.units(target)
+        super().update((preds - mean) / std, (target - mean) / std)
 
     def compute(self) -> Tensor | None:  # type: ignore[override]
         return super().compute() if self.total > 1 else None

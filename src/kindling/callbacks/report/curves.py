@@ -12,11 +12,7 @@ from kindling.runs.csv_files import read_rows
 
 
 class Curves(Callback):
-    """Draws the metrics of training and validation over the epochs when training ends, from ``metrics.csv``.
-
-    Args:
-        folder: The run's folder.
-    """
+    """Draws the metrics of training and validation over the epochs when training ends, from ``metrics.csv``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -12,22 +12,20 @@ from torch import Tensor
 
 from kindling.callbacks.gather import gather
 from kindling.errors import DataError, UsageError
+from kindling.facts import Facts
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import atomic_write
 from kindling.runs.csv_files import write
-from kindling.tasks.classification import class_columns
+from kindling.tasks.classification import Classification
 
 SHOWN_ROWS, SHOWN_COLUMNS = 10, 5  # on the screen
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Gathers the predictions from all processes, in the order of the data, and writes them.
+    """Gathers the predictions from all processes, in the order of the data, and writes them into the run's folder.
 
     They become columns of ``predictions.csv`` beside the data's own. Where the task has none for them, as with an
     image per sample, they are written to ``predictions.npy``, in the order of the rows.
-
-    Args:
-        folder: The run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,10 +36,9 @@ class PredictionWriter(BasePredictionWriter):
     def write_on_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, prediction: Any, batch_indices: Any, *_: Any
     ) -> None:
-        if not isinstance(prediction, Tensor) or prediction.ndim < 2:
-            raise UsageError(f"{type(pl_module).__name__}.predict_step must return one tensor (B, ...)")
-        if len(batch_indices or ()) != len(prediction):
-            raise UsageError(f"{type(pl_module).__name__}.predict_step must return one prediction per sample")
+        shape = prediction.shape if isinstance(prediction, Tensor) else ()
+        if len(shape) < 2 or shape[0] != len(batch_indices or ()):
+            raise UsageError(f"{type(pl_module).__name__}.predict_step must return a tensor, a row (...) per sample")
         self._parts.append((list(batch_indices), prediction.float().cpu()))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,19 +86,17 @@ def _columns(network: LightningModule, data: object, predictions: Tensor) -> dic
     if predictions.ndim != 2:
         return {}
     facts = getattr(data, "facts", None)
-    names: Sequence[str] = facts.class_names if facts else ()
+    names: tuple[str, ...] = facts.class_names if facts else ()
     if len(names) != predictions.shape[1]:
-        names = [str(k) for k in range(predictions.shape[1])]
-    columns = [[names[k] for k in predictions.argmax(dim=1)], *predictions.T.tolist()]
-    return dict(zip(class_columns(names), columns, strict=True))
+        names = tuple(str(k) for k in range(predictions.shape[1]))
+    return Classification(Facts(in_features=1, class_names=names)).prediction_columns(predictions)
 
 
 def _table(columns: dict[str, list[Any]]) -> str:
     cells = [[name, *map(_cell, values[:SHOWN_ROWS])] for name, values in columns.items()]
     widths = [max(map(len, column)) for column in cells]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in zip(*cells, strict=True)
-    ]
+    rows = zip(*cells, strict=True)
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     more = len(next(iter(columns.values()))) - SHOWN_ROWS
     return "\n".join(lines + ([f"... and {more} more"] if more > 0 else []))
 

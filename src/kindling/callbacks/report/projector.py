@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.tensorboard import SummaryWriter
 
 from kindling.data.base import DataModule
@@ -39,8 +40,7 @@ def project(
     shutil.rmtree(folder / "projector", ignore_errors=True)
     (folder / "projector_config.pbtxt").unlink(missing_ok=True)
     inputs: list[Tensor] = []  # of the linear layers, in the order in which they run
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    hooks = [layer.register_forward_pre_hook(lambda _, x: inputs.extend(x)) for layer in layers]
+    hook = register_module_forward_pre_hook(lambda layer, x: inputs.extend(x if isinstance(layer, nn.Linear) else ()))
     chosen = torch.arange(0, len(targets), math.ceil(len(targets) / SAMPLES))
     features, images = [], []
     for part in chosen.split(AT_ONCE):
@@ -49,8 +49,7 @@ def project(
         features += [last.flatten(1).float().cpu() for last in inputs[-1:] if len(last) == len(x)]
         images += [interpolate(as_pixels(x) / 255, THUMBNAIL, mode="area")] if x.ndim == 4 else []
         inputs.clear()
-    for hook in hooks:
-        hook.remove()
+    hook.remove()
     if features and torch.cat(features).isfinite().all():
         texts = (network.task.target_texts(values[chosen]) for values in (targets, predictions))
         labels = [(clip(true, 100), clip(predicted, 100)) for true, predicted in zip(*texts, strict=True)]

@@ -14,11 +14,7 @@ from kindling.runs.atomic import atomic_write
 
 
 class ScoreFile(Callback):
-    """Writes the scores of ``test`` and ``validate`` into the folder of the run that was scored.
-
-    Args:
-        folder: The run's folder.
-    """
+    """Writes the scores of ``test`` and ``validate`` into the folder of the run that was scored."""
 
     writes_scores = True  # so a network does not log them itself, too
 

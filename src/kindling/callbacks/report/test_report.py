@@ -36,15 +36,11 @@ class TestReport(Callback):
 
     The network's task knows what to draw of predictions and targets. Of the test set only the few samples that are
     shown are asked for. Networks that are no ``SupervisedModule`` get no pictures.
-
-    Args:
-        folder: The run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.step = 0  # of the checkpoint
-        self._batches: list[tuple[Tensor, Tensor]] = []  # predictions and targets
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.step = checkpoint.get("global_step", 0)
@@ -52,7 +48,7 @@ class TestReport(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         dataset = getattr(trainer.test_dataloaders, "dataset", None)
         self._size = len(dataset) if isinstance(dataset, Sized) else 0  # 0: there is no order to report in
-        self._batches = []
+        self._batches: list[tuple[Tensor, Tensor]] = []  # predictions and targets
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         if not self._size or not isinstance(outputs, dict) or "predictions" not in outputs:
@@ -60,9 +56,8 @@ class TestReport(Callback):
         numbers = outputs["predictions"].shape[1:].numel()
         if self._size * numbers > HELD_NUMBERS:
             if trainer.is_global_zero:
-                print(
-                    f"No pictures of this test: {self._size:,} predictions of {numbers:,} numbers are too large to hold"
-                )
+                what = f"{self._size:,} predictions of {numbers:,} numbers"
+                print(f"No pictures of this test: {what} are too large to hold")
             self._size = 0
         else:
             self._batches.append((outputs["predictions"], outputs["targets"]))
@@ -116,10 +111,8 @@ class TestReport(Callback):
         if not len(order):
             return {}
         texts = task.target_texts(targets[order])
-        facts = task.facts
-        true = (
-            dict(zip(facts.targets, zip(*texts, strict=True), strict=True)) if facts.targets else {facts.target: texts}
-        )
+        several = task.facts.targets
+        true = dict(zip(several, zip(*texts, strict=True), strict=True)) if several else {task.facts.target: texts}
         described = data.describe(data.test_set, order.tolist())
         # a column of the data that has one of our names is kept beside ours
         columns = {f"{name} (data)" if name in found else name: values for name, values in (true | described).items()}
