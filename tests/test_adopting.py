@@ -61,7 +61,7 @@ def follow_the_readme(default_data: str = "SyntheticTabular") -> None:
         elif entries := re.match(r"# in (MODELS|DATA)\n", code):
             line = code.partition("\n")[2].replace("SyntheticTabular", default_data)
             change(entries[1].lower(), rf"^({entries[1]} = \{{\n)", rf"\1{line}")
-    change("cli/commands", r'^(COMMANDS = .*)\)$', r'\1, "count")')
+    change("cli/commands", r"^(COMMANDS = .*)\)$", r'\1, "count")')
 
 
 def delete(name: str) -> None:
