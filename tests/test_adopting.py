@@ -54,13 +54,14 @@ def check_and_test(*more: str) -> None:
 
 
 def follow_the_readme(default_data: str = "SyntheticTabular") -> None:
-    """Write the network and the dataset of its sections "Your own network" and "Your own data"."""
+    """Write the network and the dataset of its sections "Your own network" and "Your own data", and its command."""
     for code in CODE:
         if file := re.match(r"# (src/\S+\.py)\n", code):
             Path(file[1]).write_text(code, encoding="utf-8")
         elif entries := re.match(r"# in (MODELS|DATA)\n", code):
             line = code.partition("\n")[2].replace("SyntheticTabular", default_data)
             change(entries[1].lower(), rf"^({entries[1]} = \{{\n)", rf"\1{line}")
+    change("cli/commands", r"^(COMMANDS = .*)\)$", r'\1, "count")')
 
 
 def delete(name: str) -> None:
@@ -104,10 +105,12 @@ def test_following_the_readme_and_adding_files(project: Path) -> None:
         "assert main(['fit', '--model', 'DeepNet', '--data', 'Rings', '--trainer.max_epochs', '8']) == 0\n"
         "assert main(['test', '--ckpt_path', 'best']) == 0\n"
         "assert main(['predict', '--ckpt_path', 'best']) == 0\n"
+        "assert main(['count', '--ckpt_path', 'best']) == 0\n"
         "assert main(['fit', '--model', 'DepNet']) == 2\n"
     )
     out = run("-c", script)
     assert "DeepNet, CrossEntropyLoss, 4,482 parameters, on Rings" in out
+    assert "\n4482\n" in out
     score = re.search(r"test/acc (\d\.\d+)", out)
     assert score
     assert float(score[1]) > 0.9

@@ -54,12 +54,18 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path)
     assert ran >= 15
 
 
-def test_the_python_example_prints_what_it_should(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("shipped")
+def test_the_python_example_prints_what_it_should(capsys: pytest.CaptureFixture[str]) -> None:
+    needs("SimpleNet", "SyntheticTabular")
     example = next(code for code in CODE if "kindling.load" in code)
-    capsys.readouterr()
     exec(compile(example, "README.md", "exec"), {})
     out = capsys.readouterr().out
-    assert out.startswith("('not popular', 'popular') tensor([[0.")
+    assert "{'test/loss': 0." in out
+    assert re.search(r"^tensor\(\[\[0\.\d+, 0\.\d+\]\]\)$", out, re.MULTILINE)
+    assert "Resuming from lightning_logs/version_0/checkpoints/last.ckpt (SimpleNet, epoch 2)" in out
+    assert "SimpleNet, CrossEntropyLoss, 258 parameters, on FromDatasets" in out
+    assert "-> lightning_logs/version_1/test.json" in out
+    assert out.splitlines()[-1].startswith("('not popular', 'popular') tensor([[0.")
 
 
 def test_what_the_map_names_is_there() -> None:
@@ -135,6 +141,26 @@ def test_make_clean_keeps_runs_and_data() -> None:
         "lightning_logs/version_0",
         "data",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("perl") is None, reason="the README's command calls perl")
+def test_the_project_takes_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its new name is tried in a copy of the files that git has."""
+    (rename,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    subprocess.run(["git", "clone", "-q", ROOT, "copy"], check=True)
+    subprocess.run(["bash", "-ec", rename], cwd="copy", check=True)
+    assert subprocess.run(["git", "grep", "-iq", "kindling"], cwd="copy", check=False).returncode == 1
+    monkeypatch.setenv("PYTHONPATH", str(Path("copy/src").absolute()))
+    for command in (
+        "scripts/main.py fit --model SimpleNet --trainer.max_epochs 2",
+        "scripts/main.py test --ckpt_path best",
+        "-m ruff format --no-cache",  # the lines have other lengths
+        "-m ruff check --no-cache",
+        "-m pytest -n 0 -p no:cacheprovider tests/test_structure.py tests/test_fit.py tests/test_readme.py",
+    ):
+        result = subprocess.run([sys.executable, *command.split()], cwd="copy", capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.slow
