@@ -207,3 +207,18 @@ def test_a_class_of_ones_own_is_known_to_its_run() -> None:
         package.load(run.folder)
     model, _ = package.load(run.folder, classes=[Mine, Weighted])
     assert type(model) is Mine
+
+
+def test_tensors_and_datasets_of_ones_own_need_no_sizes() -> None:
+    x = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    y = (x.sum(dim=1) > 0).long()
+    whole = torch.utils.data.TensorDataset(x, y)
+    for data in ((x, y), whole, ((x, y), (x, y), (x, y)), [whole, whole, whole]):
+        run = package.fit(SimpleNet, data, max_epochs=1)
+        assert run.load()[0].hparams["in_features"] == 5
+    assert set(run.test()) >= {"test/loss", "test/acc"}
+    assert run.predict(x[:7]).shape == (7, 2)
+    with pytest.raises(UsageError, match=r"given in Python: give it here too, kindling.load\(.*, data=\.\.\.\)"):
+        package.load(run.folder)
+    network, _ = package.load(run.folder, data=[whole, whole, whole])
+    assert network.hparams["in_features"] == 5

@@ -15,7 +15,7 @@ from kindling.callbacks.report.curves import Curves
 from kindling.callbacks.report.graph import Graph
 from kindling.callbacks.report.histograms import Histograms
 from kindling.callbacks.report.metrics_writer import MetricsWriter
-from kindling.callbacks.report.score_files import ScoreFile
+from kindling.callbacks.report.score_files import ScoreFile, main_scores
 from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
@@ -162,7 +162,8 @@ def _summarize(run: Run, trainer: Trainer) -> None:
     """Say how it went, and what is there now."""
     keeper = BestAndLast.of(trainer)
     if keeper and keeper.best:
-        scores = "  ".join(f"{k} {short(v)}" for k, v in keeper.best.items() if k.startswith("val/"))
+        shown = main_scores((name for name in keeper.best if name.startswith("val/")), trainer.lightning_module)
+        scores = "  ".join(f"{k} {short(v)}" for k, v in keeper.best.items() if k in shown)
         say(f"Best epoch {keeper.best['epoch']}: {scores}")
     elif keeper:
         say(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")

@@ -50,8 +50,11 @@ def named(kind: str, given: Any) -> Any:
     Raises:
         UsageError: There is no such class.
     """
+    if kind == "data" and isinstance(given, Dataset):
+        return FromDatasets(given)
     if kind == "data" and isinstance(given, tuple | list):
-        return FromDatasets(*given)
+        one_set = all(isinstance(part, Tensor) for part in given)  # its x and y
+        return FromDatasets(given) if one_set else FromDatasets(*given)
     if not isinstance(given, str):
         return given
     known = trust.classes(kind)

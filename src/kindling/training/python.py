@@ -101,7 +101,7 @@ def fit(
 
     Args:
         model: The network.
-        data: A LightningDataModule, or datasets: ``(train, val)`` or ``(train, val, test)``.
+        data: A LightningDataModule; or a Dataset or tensors ``(x, y)``; or several, ``(train, val, test)``.
         loss: Of torch.nn, or your own; None for the task's usual one.
         optimizer: Of torch.optim, a class or a partial; None for the network's own, usually Adam.
         lr_scheduler: Of torch.optim.lr_scheduler, likewise.
