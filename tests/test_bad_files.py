@@ -149,12 +149,6 @@ AFTER_TRAINING = [
         for what, says, prepare in OTHERS
     ),
     Case("a test table of gaps", OTHER["test"], "no row to test with", written("a,b,y\n1,u,\n", "other.csv")),
-    Case(
-        "columns that predictions will have",
-        OTHER["predict"],
-        "rename it, there and in the table trained on, or take it out",
-        written("a,b,prediction\n1,u,2\n", "other.csv"),
-    ),
     Case("a test after the training table changed", ("test", "--ckpt_path=best"), "train anew", written(TABLE * 2)),
     Case("a prediction after it changed", ("predict", "--ckpt_path=best"), "--data.predict_path", written(TABLE * 2)),
     Case(

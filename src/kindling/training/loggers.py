@@ -86,12 +86,12 @@ def _place(logger: Logger, folder: Path, command: str, resume_step: int | None, 
 
 
 def start(loggers: list[Logger]) -> None:
-    """Have the trackers begin, or find, their runs before anything is computed.
+    """Have the trackers begin, or find, their runs before anything is computed; TensorBoard has none.
 
     Raises:
         RunError: One of them can't, e.g. as nobody has logged in.
     """
-    for logger in loggers:
+    for logger in (logger for logger in loggers if not isinstance(logger, TensorBoardLogger)):
         try:
             _ = logger.experiment  # type: ignore[attr-defined]
         except Exception as error:  # each tracker has classes of its own

@@ -229,7 +229,7 @@ def describe(kind: str, made: Any) -> Options | None:
             attributes of the same names. A datamodule that was given datasets has no such form.
     """
     factory = isinstance(made, partial) or inspect.isclass(made)
-    if not (factory or isinstance(made, nn.Module | LightningDataModule)):
+    if isinstance(made, FromDatasets) or not (factory or isinstance(made, nn.Module | LightningDataModule)):
         return None
     made_from = _class_of(made) if factory else type(made)
     parameters = inspect.signature(made_from).parameters
