@@ -212,7 +212,7 @@ TRAINER = [
     fit("devices below 0", "--trainer.accelerator cpu --trainer.devices -1", "should be an int > 0"),
     fit("devices that are a word", "--trainer.accelerator cpu --trainer.devices abc", "should be an int > 0"),
     fit("no machines", "--trainer.num_nodes 0", "`num_nodes` must be a positive integer"),
-    fit("nothing logged", "--trainer.barebones true", "barebones mode"),
+    fit("nothing logged", "--trainer.barebones true", "no score is logged then"),
     fit("processes for notebooks", "--trainer.strategy ddp_spawn", "--trainer.strategy ddp_spawn: its processes, made"),
     fit("likewise", "--trainer.strategy ddp_fork --trainer.devices 2 --trainer.accelerator cpu", "ddp_fork: its proc"),
     fit("checkpoints written later", "--trainer.plugins+=AsyncCheckpointIO", "AsyncCheckpointIO: a checkpoint has to"),

@@ -82,6 +82,7 @@ def test_a_callback_is_resumed_and_tested(
     assert scored["val/loss"] == pytest.approx(float(best["val/loss"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_finished_run_with_averaged_weights_goes_on(kindling: Kindling) -> None:
     kindling(*FIT, *callback(*EMA))
     kindling("fit", "--ckpt_path=last", "--trainer.max_epochs=6")

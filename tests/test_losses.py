@@ -104,7 +104,7 @@ def test_what_a_loss_is_not_for(kindling: Kindling, loss: str, message: str) -> 
             ("--model.loss.weight=[1, 2, 3]",),
             "--model.loss CrossEntropyLoss: weight tensor should be",
         ),
-        (("--model.loss.weight=abc",), "--model.loss.weight abc: should be a list of numbers"),
+        (("--model.loss.weight=abc",), "--model.loss.weight abc: should be Tensor"),
         (("--model.loss.label_smoothing=x",), "--model.loss.label_smoothing x: should be float"),
         (("--model.loss.wait=1",), "no option --model.loss.wait, did you mean --model.loss.weight?"),
         (("--model.loss.reduction=none",), "--model.loss.reduction none: a loss to train by is one number"),

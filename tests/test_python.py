@@ -30,6 +30,7 @@ def files(run: Path) -> set[str]:
     return {str(f.relative_to(run)).partition(".tfevents")[0] for f in run.rglob("*") if f.is_file()}
 
 
+@pytest.mark.slow
 def test_the_package_is_named_without_torch() -> None:
     script = (
         "import sys, kindling; kindling.models, kindling.data; print('torch' in sys.modules, kindling.models.SimpleNet)"
@@ -129,6 +130,7 @@ def test_mistakes_are_exceptions() -> None:
     assert not Path("lightning_logs").exists() or not [*Path("lightning_logs").iterdir()]
 
 
+@pytest.mark.slow
 def test_the_best_by_any_score(kindling: Kindling) -> None:
     for name, mode in (("val/acc", "max"), ("val/f1", "max"), ("val/loss", "min")):
         kindling("fit", "--model=SimpleNet", "--trainer.max_epochs=4", f"--monitor={name}", f"--mode={mode}")

@@ -287,7 +287,9 @@ def test_a_metric_says_whether_high_is_good(monitor: str, mode: str) -> None:
 def test_a_score_that_nobody_knows_needs_a_mode() -> None:
     network = SimpleNet()
     network.monitor = "val/cost"
-    with pytest.raises(UsageError, match="--monitor val/cost: say whether low or high is good"):
+    with pytest.raises(
+        UsageError, match="--monitor val/cost: no score of the task has that name; there are val/loss, val/acc"
+    ):
         network.set_task(Facts(in_features=2, class_names=("a", "b")))
 
 

@@ -46,6 +46,8 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
         UsageError: The options of the Trainer don't go together, or not with what a run keeps.
     """
     options = TRAINER_DEFAULTS | job.trainer_options | fixed
+    if options.get("barebones"):
+        raise UsageError("--trainer.barebones true: no score is logged then, which all that follows needs: drop it")
     if options.get("profiler") == "xla" and find_spec("torch_xla") is None:
         raise UsageError("--trainer.profiler xla needs torch_xla, which is not installed: choose another")
     own = options.get("callbacks") or []
