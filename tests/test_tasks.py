@@ -287,9 +287,7 @@ def test_a_metric_says_whether_high_is_good(monitor: str, mode: str) -> None:
 def test_a_score_that_nobody_knows_needs_a_mode() -> None:
     network = SimpleNet()
     network.monitor = "val/cost"
-    with pytest.raises(
-        UsageError, match="--monitor val/cost: no score of the task has that name; there are val/loss"
-    ):
+    with pytest.raises(UsageError, match="--monitor val/cost: no score of the task has that name; there are val/loss"):
         network.set_task(Facts(in_features=2, class_names=("a", "b")))
 
 
