@@ -12,16 +12,11 @@ from kindling.models import MODELS
 from kindling.runs import find
 from kindling.runs.folder import LOGS
 
+TRAINED = ("test", "validate", "predict", "export")  # the commands that need a trained network
 HELP = """\
 Usage: {program} COMMAND [OPTIONS]
 
-  fit        train                        fit --model SimpleNet
-  test       score on the test set        test --ckpt_path best
-  validate   score on the validation set  validate --ckpt_path best
-  predict    write predictions.csv        predict --ckpt_path best
-  export     write files for elsewhere    export --ckpt_path best --format onnx
-  lr_find    suggest a learning rate      lr_find --model SimpleNet
-  list       show the networks, datasets and recipes there are
+{commands}
 
 Options are typed, or kept in YAML files (-c FILE); what is typed wins.
 
@@ -60,7 +55,8 @@ def _run(args: list[str]) -> int:
     if not args:
         raise UsageError(f"no command: type e.g. {program} fit --model SimpleNet (--help shows more)")
     if args[0] in ("-h", "--help"):
-        print(HELP.format(program=program), end="")
+        listed = "\n".join(f"  {name:10} {commands.summary(name)}" for name in commands.COMMANDS)
+        print(HELP.format(program=program, commands=listed), end="")
         return 0
     request = arguments.parse(args)
     if request.command == "list":
@@ -83,11 +79,10 @@ def _run(args: list[str]) -> int:
 def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
     """The checkpoint that the command starts from; None for training from scratch."""
     wanted = request.value("ckpt_path")
-    fresh = request.command in ("fit", "lr_find")
     if request.command == "lr_find" and wanted is not None:
         raise UsageError("lr_find starts from new weights: leave out --ckpt_path")
     resume = request.command == "fit"
-    if wanted is None and not fresh:
+    if wanted is None and request.command in TRAINED:
         raise RunError(f"{request.command} needs a trained network: add --ckpt_path best (or last, a run, a file)")
     if (wanted is None or (resume and wanted == "auto")) and not request.has("model"):
         raise UsageError(f"{request.command} needs a network: add --model NAME: there are {', '.join(MODELS)}")

@@ -21,3 +21,8 @@ def function(command: str) -> Callable[..., Any]:
 def own_options(command: str) -> list[str]:
     """Names of the options that this command has beside those that all have."""
     return [name for name in inspect.signature(function(command)).parameters if name != "job"]
+
+
+def summary(command: str) -> str:
+    """First line of its docstring, which ``--help`` shows."""
+    return (inspect.getdoc(function(command)) or "").partition("\n")[0]

@@ -5,7 +5,7 @@ if TYPE_CHECKING:
 
 
 def export(job: "Job", format: Literal["weights", "onnx", "pt2"] = "weights") -> None:
-    """Write the trained network into files for use elsewhere.
+    """Write files for elsewhere: export --ckpt_path best --format onnx.
 
     Args:
         format: weights (state_dict and safetensors), onnx, or pt2 (torch.export).

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False) -> None:
-    """Train.
+    """Train a network: fit --model SimpleNet.
 
     Args:
         test_after_fit: Test the best checkpoint at the end.

@@ -6,7 +6,9 @@ if TYPE_CHECKING:
 
 
 def lr_find(job: "Job", min_lr: float = 1e-5, max_lr: float = 1.0, num_training: int = 100) -> None:
-    """Suggest a learning rate: the one at which the loss falls fastest while the rate rises step by step.
+    """Suggest a learning rate: lr_find --model SimpleNet.
+
+    It is the one at which the loss falls fastest while the rate rises step by step.
 
     Args:
         min_lr: Rate of the first step.

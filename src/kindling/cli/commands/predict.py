@@ -5,7 +5,7 @@ if TYPE_CHECKING:
 
 
 def predict(job: "Job") -> None:
-    """Write predictions.csv."""
+    """Write predictions.csv: predict --ckpt_path best."""
     from kindling.training import evaluate
 
     evaluate.predict(job)

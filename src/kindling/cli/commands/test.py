@@ -5,7 +5,7 @@ if TYPE_CHECKING:
 
 
 def test(job: "Job") -> None:
-    """Score on the test set."""
+    """Score on the test set: test --ckpt_path best."""
     from kindling.training import evaluate
 
     evaluate.evaluate(job)

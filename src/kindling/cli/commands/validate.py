@@ -5,7 +5,7 @@ if TYPE_CHECKING:
 
 
 def validate(job: "Job") -> None:
-    """Score on the validation set."""
+    """Score on the validation set: validate --ckpt_path best."""
     from kindling.training import evaluate
 
     evaluate.evaluate(job)
