@@ -1,5 +1,7 @@
 """Where training runs live. Nothing here needs torch."""
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,14 @@ class Run:
     """One training run's folder."""
 
     folder: Path
+
+    def check_writable(self) -> None:
+        """
+        Raises:
+            PermissionError: The folder is there, and not for this user to write into.
+        """
+        if self.folder.is_dir() and not os.access(self.folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.folder))
 
     @property
     def best(self) -> Path:

@@ -1,7 +1,5 @@
 """What is done with a trained network: test, validate, predict and export; and the search for a learning rate."""
 
-import errno
-import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -126,8 +124,7 @@ def _announce(job: Job) -> Checkpoint:
     """
     assert job.checkpoint
     job.run = job.checkpoint.run
-    if job.run.folder.is_dir() and not os.access(job.run.folder, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(job.run.folder))
+    job.run.check_writable()
     epoch = f", epoch {job.content['epoch']}" if "epoch" in job.content else ""
     say(f"{VERBS[job.command]} {job.checkpoint.file} ({type(job.model).__name__}{epoch})")
     return job.checkpoint

@@ -78,6 +78,7 @@ def _run_folder(job: Job) -> Run | None:
     if job.options["trainer"]["fast_dev_run"]:
         return None  # keeps nothing
     if job.resumes and job.checkpoint:
+        job.checkpoint.run.check_writable()
         return job.checkpoint.run
     logs = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS
     # other processes of this training learn the folder from the first, when they have met
