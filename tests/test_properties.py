@@ -89,7 +89,7 @@ def test_a_good_table_is_what_was_written(table: Written) -> None:
     try:
         data = read(table.content, table.target)
     except KindlingError as error:
-        assert "has no value in the training rows" in str(error)  # noqa: PT017
+        assert "has no value in the training rows" in str(error) or "are too few" in str(error)  # noqa: PT017
         return
     usable = [n for n, value in enumerate(table.columns[table.target]) if value is not None]
     parts = [data.train_set, data.val_set, data.test_set]

@@ -65,7 +65,12 @@ class Scores(Metric):
         """Take in the sum of the samples' losses, what the metrics take (N, ...) and the targets (N, ...)."""
         self.loss += loss
         self.samples += len(targets)
-        self.metrics.update(inputs, targets)
+        for metric in self.metrics.values():
+            keeps_samples = any(isinstance(state, list) for state in metric.metric_state.values())
+            if len(targets) or keeps_samples:  # of none, as processes exchange what they keep; others refuse none
+                metric.update(inputs, targets)
+            else:
+                metric._update_count += 1
 
     def compute(self) -> dict[str, Tensor]:
         """Name to score; of a metric with several entries their mean, and each under its own name."""

@@ -38,6 +38,8 @@ class ScoreFile(Callback):
             for board in boards(trainer):  # each has begun a file that will hold nothing
                 writer: Any = board.file_writer
                 board.close()
+                if writer is None:
+                    continue
                 Path(writer.event_writer._file_name).unlink(missing_ok=True)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, command: str) -> None:
