@@ -139,9 +139,8 @@ def test_beside_scikit_learns_network_of_the_same_size(kindling: Kindling, name:
     for seed in range(5):
         table = ("--data=TabularCSV", "--data.path=table.csv", "--data.target=target", f"--data.seed={seed}")
         run = f"--seed_everything={seed}", "--trainer.max_epochs=20", "--test_after_fit=true"
-        out = kindling("fit", "--model=SimpleNet", *table, *run)
-        file = Path(out.splitlines()[-1].rpartition(" -> ")[2])
-        ours.append(json.loads(file.read_text())[score])
+        kindling("fit", "--model=SimpleNet", *table, *run)
+        ours.append(json.loads((RUN.with_name(f"version_{seed}") / "test.json").read_text())[score])
         data = TabularCSV("table.csv", "target", seed=seed)
         data.setup("fit")
         data.setup("test")

@@ -26,7 +26,7 @@ from kindling.runs.csv_files import write
 from kindling.tasks.base import Task
 
 # what an earlier test may have left, and this one may have no reason to draw
-EARLIER = ("confusion.png", "reliability.png", "boundary.png", "predicted.png", "mistakes.png", "mistakes.csv")
+EARLIER = ("confusion.png", "reliability.png", "boundary.png", "predicted.png", "tags.png", "mistakes.png", "mistakes.csv")
 SHOWN, SHOWN_COLUMNS = 24, 6  # samples in a picture, and columns of the data in a table
 HELD_NUMBERS = 500_000_000  # 2 GB
 
@@ -66,7 +66,7 @@ class TestReport(Callback):
         batches, self._batches = self._batches, []
         if not batches or not isinstance(pl_module, SupervisedModule):
             return
-        processes = gather(trainer, [torch.cat(parts).cpu() for parts in zip(*batches, strict=True)])
+        processes = gather(trainer, [_drawable(torch.cat(parts)) for parts in zip(*batches, strict=True)])
         if processes:
             predictions, targets = (self._in_order(parts) for parts in zip(*processes, strict=True))
             with folder_lock(self.folder):
@@ -128,6 +128,12 @@ class TestReport(Callback):
         shown |= {f"true {name}": values for name, values in true.items()} | found
         cells = {clip(name): [_cell(value) for value in values[:SHOWN]] for name, values in shown.items()}
         return {"mistakes": partial(samples.table, cells, title)}
+
+
+def _drawable(tensor: Tensor) -> Tensor:
+    """On the CPU; numpy has no bfloat16."""
+    wide = torch.promote_types(tensor.dtype, torch.float32) if tensor.is_floating_point() else tensor.dtype
+    return tensor.to("cpu", wide)
 
 
 def _cell(value: object) -> str:
