@@ -20,6 +20,7 @@ from kindling.errors import UsageError
 from kindling.facts import Facts
 
 LARGEST = torch.finfo(torch.float32).max ** 0.5  # 1.8e19, whose square a float32 still holds, for errors and scores
+LARGEST_BATCH = 2**31
 UNTRAINED = 4  # times the batch size, where no gradients take up memory
 
 
@@ -51,8 +52,8 @@ class DataModule(LightningDataModule, ABC):
         of_each_class = collect_init_args(cast(FrameType, currentframe()), [], classes=(DataModule,))
         for name in self.hparams.keys() - of_each_class[-1].keys():  # Lightning adds those of the base classes
             del self.hparams[name]
-        if batch_size < 1:
-            raise UsageError(f"--data.batch_size {batch_size}: a batch has at least 1 sample")
+        if not 1 <= batch_size <= LARGEST_BATCH:
+            raise UsageError(f"--data.batch_size {batch_size}: a batch has at least 1 sample, and at most {LARGEST_BATCH:,}")
         if num_workers < 0:
             raise UsageError(f"--data.num_workers {num_workers}: the number of processes is 0 or more")
         self.batch_size, self.num_workers = batch_size, num_workers
