@@ -414,7 +414,7 @@ CLASSES = "a,y\n" + "".join(f"{n},{'uv'[n % 2]}\n" for n in range(30))
         (TABLE, {"split": (0.8, 0.0, 0.2)}, "only that of test can be 0"),
         (TABLE, {"seed": -1}, "--data.seed -1: a seed is at least 0"),
         (TABLE, {"target": []}, "--data.target: name a column to predict"),
-        (TABLE, {"batch_size": 0}, "--data.batch_size 0: a batch has at least 1 sample, and at most 2,147,483,648"),
+        (TABLE, {"batch_size": 0}, "--data.batch_size 0: should be from 1 to 2,147,483,648"),
     ],
 )
 def test_what_is_wrong_with_the_training_table_is_said_in_one_line(

@@ -41,7 +41,7 @@ HEAVY = [
     ((*FIT, "--trainer.max_epochs", "ten"), "--trainer.max_epochs ten: should be int or null"),
     ((*FIT, "--model.hidden", "x"), "--model.hidden x: should be int"),
     ((*FIT, "--data.train_size", "1.5"), "--data.train_size 1.5: should be int"),
-    ((*FIT, "--data.batch_size", "0"), "--data.batch_size 0: a batch has at least 1 sample, and at most 2,147,483,648"),
+    ((*FIT, "--data.batch_size", "0"), "--data.batch_size 0: should be from 1 to 2,147,483,648"),
     ((*FIT, "--data.val_size", "0"), "--data.val_size 0: at least 1 sample is needed"),
     ((*FIT, "--optimizer.lr", "abc"), "--optimizer.lr abc: should be float"),
     ((*FIT, "--optimizer", "SGD", "--optimizer.momntum", "0.9"), "did you mean --optimizer.momentum?"),

@@ -53,7 +53,7 @@ class DataModule(LightningDataModule, ABC):
         for name in self.hparams.keys() - of_each_class[-1].keys():  # Lightning adds those of the base classes
             del self.hparams[name]
         if not 1 <= batch_size <= LARGEST_BATCH:
-            raise UsageError(f"--data.batch_size {batch_size}: a batch has at least 1 sample, and at most {LARGEST_BATCH:,}")
+            raise UsageError(f"--data.batch_size {batch_size}: should be from 1 to {LARGEST_BATCH:,}")
         if num_workers < 0:
             raise UsageError(f"--data.num_workers {num_workers}: the number of processes is 0 or more")
         self.batch_size, self.num_workers = batch_size, num_workers

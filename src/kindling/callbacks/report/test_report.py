@@ -26,7 +26,15 @@ from kindling.runs.csv_files import write
 from kindling.tasks.base import Task
 
 # what an earlier test may have left, and this one may have no reason to draw
-EARLIER = ("confusion.png", "reliability.png", "boundary.png", "predicted.png", "tags.png", "mistakes.png", "mistakes.csv")
+EARLIER = (
+    "confusion.png",
+    "reliability.png",
+    "boundary.png",
+    "predicted.png",
+    "tags.png",
+    "mistakes.png",
+    "mistakes.csv",
+)
 SHOWN, SHOWN_COLUMNS = 24, 6  # samples in a picture, and columns of the data in a table
 HELD_NUMBERS = 500_000_000  # 2 GB
 
