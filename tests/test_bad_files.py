@@ -371,7 +371,7 @@ def test_bad_files_in_a_run(kindling: Kindling, case: Case) -> None:
 def test_a_config_that_was_shortened_by_hand(kindling: Kindling, run: Path, trainer: str) -> None:
     (run / "config.yaml").write_text(f"{trainer}model: SimpleNet\n")
     line = kindling.fails("fit", "--ckpt_path=last", "--model=SimpleNet")
-    assert "has had its 10 epochs: to go on, add e.g. --trainer.max_epochs 20" in line
+    assert "has had its 10 epochs: for more, add e.g. --trainer.max_epochs 20" in line
 
 
 UNREADABLE = [

@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up_leaves_the_run_to_go_on_with(kindling: Kindling) -
     assert processes.finish(process) == [2]  # a checkpoint from within an epoch is larger than that
     out = Path("output.txt").read_text()
     assert "checkpoints/new.ckpt can't be written (File too large): make room; " in out
-    assert "fit --ckpt_path last goes on after step 10" in out
+    assert "fit --ckpt_path last resumes after step 10" in out
     kindling("fit", "--ckpt_path=last")
     assert len(rows(RUN / "metrics.csv")) == 4
 

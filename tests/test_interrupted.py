@@ -23,8 +23,8 @@ from kindling import models
 from kindling.callbacks.report.curves import Curves
 from kindling.callbacks.report.predictions import PredictionWriter
 from kindling.callbacks.report.test_report import TestReport
-from kindling.cli.process import SIGNALS
 from kindling.data import SyntheticTabular
+from kindling.errors import ENDING_SIGNALS as SIGNALS
 from kindling.export import check
 from kindling.models import SimpleNet
 
@@ -98,7 +98,7 @@ def test_a_signal_lets_the_step_finish(
     handler = signal.getsignal(number)
     signal_at(step, number)
     kindling(*fit, code=128 + number)
-    assert f"Interrupted: python scripts/main.py fit --ckpt_path last  goes on after step {step + 1}\n" in kindling.out
+    assert f"Interrupted: python scripts/main.py fit --ckpt_path last  resumes after step {step + 1}\n" in kindling.out
     assert signal.getsignal(number) == handler
     next_second()
     kindling("fit", "--ckpt_path=last")
@@ -109,7 +109,7 @@ def test_a_signal_lets_the_step_finish(
 def test_ctrl_c_twice_stops_at_once(kindling: Kindling, signal_at: Callable[..., None]) -> None:
     signal_at(60, signal.SIGINT, signal.SIGINT)
     kindling("fit", "--model=SimpleNet", "--checkpoint_every=8", code=130)
-    assert "goes on after step 58\n" in kindling.out
+    assert "resumes after step 58\n" in kindling.out
 
 
 def test_within_an_epoch_the_data_can_not_change(kindling: Kindling, signal_at: Callable[..., None]) -> None:
@@ -355,7 +355,7 @@ def test_early_stopping_ends_a_run(kindling: Kindling, monkeypatch: pytest.Monke
     assert epochs < 9
     for which in ("last", "version_1", f"{unbroken}/checkpoints/last.ckpt"):
         error = kindling.fails("fit", f"--ckpt_path={which}")
-        assert f"was ended by EarlyStopping after {epochs} epochs: to go on, add e.g. --trainer.min_epochs" in error
+        assert f"was ended by EarlyStopping after {epochs} epochs: for more, add e.g. --trainer.min_epochs" in error
     assert "-> lightning_logs/version_2\n" in kindling(*EARLY, "--ckpt_path=auto")  # as after any other finished run
     kindling("fit", "--ckpt_path=version_1", f"--trainer.min_epochs={epochs + 2}")
     assert len(rows(unbroken / "metrics.csv")) == epochs + 2
@@ -495,7 +495,7 @@ def test_the_checkpoint_before_stands_in_for_a_damaged_one(
     next_second()
     out = kindling("fit", "--ckpt_path=last")
     assert f"Resuming from {RUN}/checkpoints/previous.ckpt (SimpleNet, epoch 2)" in out
-    assert (damage == "gone") != (f"{last} can't be read: set aside as damaged.ckpt, going on from the one" in out)
+    assert (damage == "gone") != (f"{last} can't be read: set aside as damaged.ckpt, resuming from the one" in out)
     (RUN / "checkpoints/damaged.ckpt").unlink(missing_ok=True)
     kindling(*fit)
     assert_same(RUN, RUN.with_name("version_1"))

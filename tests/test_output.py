@@ -43,7 +43,7 @@ def test_full_output(kindling: Kindling) -> None:
         assert kindling.err.startswith("kindling: error: ")
         assert says.removeprefix("standard " if args == FIT else "") in kindling.err
         assert kindling.err.count("\n") == 1
-    assert (RUN / "checkpoints/last.ckpt").is_file() == ("goes on after step" in kindling.err)
+    assert (RUN / "checkpoints/last.ckpt").is_file() == ("resumes after step" in kindling.err)
 
 
 def test_output_without_the_letters(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, cities: None) -> None:

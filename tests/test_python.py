@@ -15,11 +15,12 @@ import pytest
 import torch
 import yaml
 from conftest import RUN, Kindling, equal, rows, weights
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 import kindling as package
-from kindling.data import SyntheticTabular
+from kindling.data import FromDatasets, SyntheticTabular
 from kindling.errors import CheckpointError, DataError, RunError, UsageError
 from kindling.models import SimpleNet
 
@@ -224,3 +225,26 @@ def test_tensors_and_datasets_of_ones_own_need_no_sizes() -> None:
         package.load(run.folder)
     network, _ = package.load(run.folder, data=[whole, whole, whole])
     assert network.hparams["in_features"] == 5
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")  # of Lightning alone
+def test_a_training_without_validation_has_no_score_to_follow() -> None:
+    run = package.fit("SimpleNet", "SyntheticTabular", max_epochs=1, limit_val_batches=0)
+    assert yaml.safe_load(run.config_file.read_text())["lr_scheduler"] is None
+    Trainer(max_epochs=1, limit_val_batches=0, logger=False, enable_checkpointing=False).fit(
+        SimpleNet(), SyntheticTabular()
+    )
+
+
+def test_data_given_objects_has_to_be_given_again() -> None:
+    x = torch.randn(40, 2)
+    run = package.fit("SimpleNet", FromDatasets((x, (x.sum(dim=1) > 0).long())), max_epochs=1)
+    assert yaml.safe_load(run.config_file.read_text())["data"] is None
+    with pytest.raises(UsageError, match="was given in Python"):
+        package.load(run.folder)
+
+
+def test_auto_resumes_what_is_unfinished_and_else_begins() -> None:
+    assert package.fit("SimpleNet", "SyntheticTabular", max_epochs=1, resume="auto").folder == RUN
+    assert package.fit("SimpleNet", "SyntheticTabular", max_epochs=2, resume="auto").folder == RUN
+    assert package.fit("SimpleNet", "SyntheticTabular", max_epochs=2, resume="auto").folder == SECOND

@@ -78,9 +78,9 @@ def test_a_finished_run_without_more_to_do_says_so(fit: Fit, kindling: Kindling)
     fit()
     for which in ("last", "version_0", "best", f"{RUN}/checkpoints/best.ckpt"):
         error = kindling.fails("fit", "--ckpt_path", which)
-        assert "has had its 2 epochs: to go on, add e.g. --trainer.max_epochs 4" in error
+        assert "has had its 2 epochs: for more, add e.g. --trainer.max_epochs 4" in error
     error = kindling.fails("fit", "--ckpt_path", "version_0", "--trainer.max_epochs=9", "--trainer.max_steps=50")
-    assert "has had its 50 steps: to go on, add e.g. --trainer.max_steps 100" in error
+    assert "has had its 50 steps: for more, add e.g. --trainer.max_steps 100" in error
 
 
 def test_last_is_the_newest_run_that_has_epochs_to_go(

@@ -50,7 +50,7 @@ def test_a_run_that_can_go_on_says_so(kindling: Kindling, monkeypatch: pytest.Mo
     monkeypatch.setattr("kindling.callbacks.report.curves.publish", None)
     kindling(*FIT, code=1)
     assert f"{BUG} {RUN.parent.absolute()}/traceback-" in kindling.err
-    assert ".txt; python scripts/main.py fit --ckpt_path last  goes on after" in kindling.err
+    assert ".txt; python scripts/main.py fit --ckpt_path last  resumes after" in kindling.err
 
 
 @pytest.mark.parametrize("file", ["mine.py", f"{ROOT}/src/kindling/models/mine.py"])

@@ -4,6 +4,11 @@ The command line prints the message as one line and exits with code 2. Any other
 user's own network or data (``tracebacks``).
 """
 
+import signal
+
+# Ctrl-C, a polite kill, and what SLURM can be told to send some time before its kill; Windows lacks the last
+ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
 
 class KindlingError(Exception):
     """Base of all errors whose cause lies outside this package."""
@@ -14,7 +19,7 @@ class UsageError(KindlingError):
 
 
 class RunError(KindlingError):
-    """A training run, or one of its checkpoints, that is not there or can't go on."""
+    """A training run, or one of its checkpoints, that is not there or can't be resumed."""
 
 
 class CheckpointError(KindlingError):

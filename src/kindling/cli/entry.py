@@ -26,8 +26,8 @@ Options are typed, or kept in YAML files (-c FILE); what is typed wins.
   --optimizer NAME        any of torch.optim; --optimizer.lr 0.01 and the like
   --lr_scheduler NAME     any of torch.optim.lr_scheduler; likewise
   --trainer.OPTION VALUE  any of Lightning's Trainer: max_epochs, devices, ...
-  --ckpt_path WHICH       best, last, a run (version_3) or a file; fit goes on
-                          (auto: with an unfinished run, or starts one)
+  --ckpt_path WHICH       best, last, a run (version_3) or a file; fit resumes
+                          it (auto: an unfinished run, or starts a new one)
   --test_after_fit true   fit: test the best checkpoint at the end
   --seed_everything N     42 unless given; true draws one, false sets none
   --print_config          print all options as YAML and stop
@@ -90,12 +90,10 @@ def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
         return None
     logs = Path(str(request.value("trainer.default_root_dir") or "")) / LOGS
     model = (request.value("model") or "").rpartition(".")[2] or None
-    if resume and wanted in ("last", "auto"):
-        limits = {name: request.value(f"trainer.{name}") for name in find.LIMITS}
-        found = find.find_unfinished(logs, model=model, limits=limits)
-        if found or wanted == "auto":
-            return found
-    return find.find(str(wanted), logs, resume=resume, model=model, program=program)
+    if not resume:
+        return find.find(str(wanted), logs, model=model, program=program)
+    limits = {name: request.value(f"trainer.{name}") for name in find.LIMITS}
+    return find.find_to_resume(str(wanted), logs, limits=limits, model=model, program=program)
 
 
 def _program() -> str:

@@ -20,8 +20,8 @@ from kindling.runs.find import Checkpoint
 from kindling.runs.trust import Options
 from kindling.training.job import RESTORED
 from kindling.training.resume import class_name, flat
+from kindling.training.trainer import DEFAULT_EPOCHS
 
-DEFAULT_EPOCHS = 10
 POSITIVE = {
     *("optimizer.lr", "lr_scheduler.max_lr", "model.lr", "min_lr", "max_lr"),
     *(f"lr_scheduler.{span}" for span in ("step_size", "T_max", "T_0", "total_iters")),

@@ -27,9 +27,8 @@ from kindling.facts import SIZES
 from kindling.registry import import_class
 from kindling.runs.trust import Options
 from kindling.training.job import Start
-from kindling.training.trainer import TRAINER_DEFAULTS
+from kindling.training.trainer import DEFAULT_SEED, TRAINER_DEFAULTS
 
-DEFAULT_SEED = 42
 register_type(Tensor, Tensor.tolist, torch.tensor)  # class weights, typed as a list
 register_type(torch.device, str, torch.device)  # of StochasticWeightAveraging
 # some of Lightning's callbacks have one as default

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from kindling.cli import tracebacks
-from kindling.errors import KindlingError, Stopped
+from kindling.errors import ENDING_SIGNALS, KindlingError, Stopped
 
-# SIGUSR1 is what SLURM can be told to send some time before it ends a job
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 ENDED_TOO: list[Callable[[], object]] = []  # called first when a signal comes, to end other processes
 
 
@@ -96,8 +94,8 @@ def signals() -> Iterator[None]:
             end()
         raise stopped()
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}  # Lightning ignores the first
-    for number in SIGNALS:
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    for number in before.keys() - {signal.SIGINT}:  # Ctrl-C is a KeyboardInterrupt, which Lightning would ignore later
         signal.signal(number, stop)
     try:
         yield

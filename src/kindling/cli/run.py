@@ -13,22 +13,22 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from kindling.callbacks.resume import mid_epoch
-from kindling.cli import commands, options, process, tracebacks
-from kindling.cli import system_errors as machine
+from kindling.cli import commands, options, process, system_errors, tracebacks
 from kindling.cli.arguments import CLASS_OPTIONS, SAVED_BY_FIT, Request
 from kindling.cli.parser import make_parser, make_parts, parse
 from kindling.cli.parser_errors import explain
+from kindling.console import is_first_process
 from kindling.errors import CheckpointError, UsageError
 from kindling.runs.find import Checkpoint
 from kindling.tasks import losses
 from kindling.training.job import Start, make_job
-from kindling.training.session import is_first_process, session
+from kindling.training.session import session
 from kindling.training.trainer import finishing
 
 SAVED = ("seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT)  # what makes a run what it is
 
 
-@machine.said_once()
+@system_errors.said_once()
 def run(request: Request, checkpoint: Checkpoint | None, program: str) -> int:
     """Carry out one command, from a checkpoint if there is one, and return its exit code.
 
@@ -36,7 +36,7 @@ def run(request: Request, checkpoint: Checkpoint | None, program: str) -> int:
         KindlingError: The user has something to mend.
     """
     try:
-        with machine.answered():
+        with system_errors.answered():
             _carry_out(request, checkpoint, program)
     except SystemExit as stop:
         if stop.code != 0:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from inspect import currentframe, signature
+from pathlib import Path
 from types import FrameType
 from typing import cast
 
@@ -10,11 +11,13 @@ import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import _IndexBatchSamplerWrapper
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.parsing import collect_init_args
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import SequentialSampler
 
+from kindling.console import say
 from kindling.data.loading import Batch, Batches, EpochShuffle, InMemory, MapDataset, Remainder, Shares, global_seed
 from kindling.errors import UsageError
 from kindling.facts import Facts
@@ -48,10 +51,10 @@ class DataModule(LightningDataModule, ABC):
 
     def __init__(self, batch_size: int, num_workers: int = 0) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False, ignore=["train", "val", "test", "predict"])  # samples are no options
-        of_each_class = collect_init_args(cast(FrameType, currentframe()), [], classes=(DataModule,))
-        for name in self.hparams.keys() - of_each_class[-1].keys():  # Lightning adds those of the base classes
-            del self.hparams[name]
+        *of_bases, own = collect_init_args(cast(FrameType, currentframe()), [], classes=(DataModule,))
+        inherited = {name for arguments in of_bases for name in arguments} - own.keys()
+        objects = [name for name, value in own.items() if not is_plain(value)]  # samples, transforms: no options
+        self.save_hyperparameters(logger=False, ignore=[*inherited, *objects])
         if not 1 <= batch_size <= LARGEST_BATCH:
             raise UsageError(f"--data.batch_size {batch_size}: should be from 1 to {LARGEST_BATCH:,}")
         if num_workers < 0:
@@ -133,7 +136,6 @@ class DataModule(LightningDataModule, ABC):
         return Batches(dataset, shares, self.num_workers)
 
 
-@rank_zero_only
-def say(line: str) -> None:
-    """Print it, once however many processes there are."""
-    print(line)
+def is_plain(value: object) -> bool:
+    """Whether a value is made of what YAML can hold."""
+    return all(isinstance(leaf, bool | int | float | str | Path | None) for leaf in tree_leaves(value))

@@ -10,8 +10,9 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
+from kindling.console import say
 from kindling.data import augment
-from kindling.data.base import DataModule, say
+from kindling.data.base import DataModule
 from kindling.data.loading import InMemory
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts

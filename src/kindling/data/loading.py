@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, default_collate
 
-from kindling.errors import DataError, KindlingError, UsageError
+from kindling.errors import ENDING_SIGNALS, DataError, KindlingError, UsageError
 
 # Inputs (B, ...) float32 or uint8, then where they are known the targets (B,): labels int64, or numbers float32.
 # Several targets per sample are (B, T).
@@ -241,6 +241,5 @@ class _Places:
 
 def _ignore_signals(worker: int) -> None:
     """A worker ends with the process that it reads for, which may have a checkpoint to save yet."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -26,7 +26,22 @@ class Checkpoint:
     is_last: bool = False
 
 
-def find(wanted: str, logs: Path, *, resume: bool, model: str | None, program: str) -> Checkpoint:
+def find_to_resume(
+    wanted: str, logs: Path, *, limits: Mapping[str, Any], model: str | None, program: str
+) -> Checkpoint | None:
+    """The checkpoint to resume training from, meant by ``--ckpt_path``; None for ``auto`` where every run has ended.
+
+    Args:
+        limits: How far to train, by the names in ``LIMITS``; None where the run's own options hold.
+    """
+    if wanted in ("last", "auto"):
+        found = find_unfinished(logs, model=model, limits=limits)
+        if found or wanted == "auto":
+            return found
+    return find(wanted, logs, resume=True, model=model, program=program)
+
+
+def find(wanted: str, logs: Path, *, resume: bool = False, model: str | None, program: str) -> Checkpoint:
     """The checkpoint meant by ``--ckpt_path``.
 
     Args:

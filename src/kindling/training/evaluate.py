@@ -12,6 +12,7 @@ from kindling.callbacks.report import publish
 from kindling.callbacks.report.predictions import PredictionWriter
 from kindling.callbacks.report.score_files import ScoreFile
 from kindling.callbacks.report.test_report import TestReport
+from kindling.console import say
 from kindling.data.base import DataModule
 from kindling.errors import RunError, UsageError
 from kindling.export import write
@@ -21,7 +22,6 @@ from kindling.runs.find import Checkpoint
 from kindling.runs.folder import LOGS
 from kindling.training import loggers
 from kindling.training.job import Job
-from kindling.training.session import say
 from kindling.training.trainer import make_trainer
 
 VERBS = {"test": "Testing", "validate": "Validating", "predict": "Predicting with", "export": "Exporting"}

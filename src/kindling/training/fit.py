@@ -19,6 +19,7 @@ from kindling.callbacks.report.score_files import ScoreFile, main_scores
 from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
+from kindling.console import is_first_process, say
 from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import atomic_write, remove_leftovers
@@ -27,7 +28,6 @@ from kindling.runs.folder import LOGS, Run, claim
 from kindling.training import loggers
 from kindling.training.job import Job
 from kindling.training.resume import flat
-from kindling.training.session import is_first_process, say
 from kindling.training.trainer import make_trainer
 
 
@@ -42,7 +42,7 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run
         The run; None for a ``fast_dev_run``, which keeps nothing.
 
     Raises:
-        Stopped: A signal ended it; what was saved can be gone on with.
+        Stopped: A signal ended it; training can be resumed from what was saved.
         KindlingError: The user has something to mend.
     """
     run = job.run = _run_folder(job)
@@ -131,7 +131,7 @@ def _opened(job: Job, run: Run | None) -> Iterator[None]:
         remove_leftovers(run.folder, *(f"{name}.*part" for name in names))
         if job.start.damaged:
             aside = job.start.damaged.replace(job.start.damaged.with_name("damaged.ckpt"))
-            say(f"{job.start.damaged} can't be read: set aside as {aside.name}, going on from the one before")
+            say(f"{job.start.damaged} can't be read: set aside as {aside.name}, resuming from the one before")
         if run.previous.is_file() and "events" in job.content:
             loggers.truncate_events(run.folder, job.content["events"])
         with atomic_write(run.config_file) as file:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
+from kindling.console import say
 from kindling.errors import CheckpointError, Stopped, UsageError
 from kindling.registry import import_class, nearest
 from kindling.runs import find, trust
@@ -19,10 +20,9 @@ from kindling.tasks import losses
 from kindling.training import evaluate, parts
 from kindling.training.fit import fit as train
 from kindling.training.job import Job, Start, make_job
-from kindling.training.session import say, session
-from kindling.training.trainer import TRAINER_DEFAULTS, finishing
+from kindling.training.session import session
+from kindling.training.trainer import DEFAULT_EPOCHS, DEFAULT_SEED, TRAINER_DEFAULTS, finishing
 
-DEFAULT_EPOCHS = 10
 PARTS = ("model", "data", "loss", "optimizer", "lr_scheduler")
 MACHINE = ("accelerator", "devices", "strategy", "precision", "num_nodes", "enable_progress_bar")
 TOGETHER = 1024  # samples that a prediction takes at once
@@ -82,7 +82,7 @@ def fit(
     loss: Any = None,
     optimizer: Any = None,
     lr_scheduler: Any = None,
-    seed: int | None = 42,
+    seed: int | None = DEFAULT_SEED,
     monitor: str | None = None,
     mode: Literal["min", "max"] | None = None,
     threshold: float | None = None,
@@ -111,11 +111,12 @@ def fit(
         threshold: Probability above which a tag is predicted, where there are several tags.
         checkpoint_every: Steps from one checkpoint within an epoch to the next.
         histograms: Show the distributions of weights and gradients in TensorBoard.
-        resume: A run to go on with, its folder or checkpoint; ``last`` for the newest one that is unfinished.
+        resume: A run to resume, its folder or checkpoint; ``last`` for the newest one that is unfinished,
+            ``auto`` likewise, or a new run where all have ended.
         trainer: Any option of Lightning's Trainer: ``max_epochs``, ``accelerator``, ``callbacks``, ``logger``, ...
 
     Returns:
-        The run. After Ctrl-C, or the button that interrupts a notebook, it is saved, and ``run.fit()`` goes on.
+        The run. After Ctrl-C, or the button that interrupts a notebook, it is saved, and ``run.fit()`` resumes it.
 
     Raises:
         KindlingError: Something is to be mended; its message says what and how.
@@ -138,7 +139,7 @@ def fit(
         **own,
     }
     with session(seed):
-        start = None if resume is None else Start.read(_to_resume(str(resume), options))
+        start = None if resume is None else _start(str(resume), options)
         job = make_job("fit", options, **given, trainer=settings, start=start)
         try:
             with finishing(job):
@@ -148,7 +149,7 @@ def fit(
                 raise
             if not job.saved:
                 raise KeyboardInterrupt from None
-            say(f"Interrupted: run.fit() goes on after step {job.saved}")
+            say(f"Interrupted: run.fit() resumes it after step {job.saved}")
     folder = job.run.folder if job.run else Path("nowhere")  # a fast_dev_run
     return TrainedRun(folder, {**given, **own, "seed": seed, "histograms": histograms, **trainer})
 
@@ -205,15 +206,12 @@ def _checkpoint(run: str | Path, which: str) -> find.Checkpoint:
     if which not in ("best", "last"):
         raise UsageError(f"kindling.load(..., which={which!r}): there are best and last")
     file = Run(Path(run)).last if which == "last" and Path(run).is_dir() else run
-    return find.find(str(file), Path(LOGS), resume=False, model=None, program="kindling")
+    return find.find(str(file), Path(LOGS), model=None, program="kindling")
 
 
-def _to_resume(resume: str, options: dict[str, Any]) -> find.Checkpoint:
-    trainer = options["trainer"]
-    logs = Path(trainer["default_root_dir"] or "") / LOGS
-    if resume != "last":
-        return find.find(resume, logs, resume=True, model=None, program="kindling")
-    model = options["model"]["class_path"].rpartition(".")[2]
+def _start(resume: str, options: dict[str, Any]) -> Start | None:
+    trainer, logs = options["trainer"], Path(options["trainer"]["default_root_dir"] or "") / LOGS
     limits = {name: trainer[name] for name in find.LIMITS}
-    found = find.find_unfinished(logs, model=model, limits=limits)
-    return found or find.find(resume, logs, resume=True, model=model, program="kindling")
+    model = options["model"]["class_path"].rpartition(".")[2] if resume in ("last", "auto") else None
+    found = find.find_to_resume(resume, logs, limits=limits, model=model, program="kindling")
+    return Start.read(found) if found else None

@@ -1,4 +1,4 @@
-"""Whether a training can go on from a checkpoint with the options that are given now."""
+"""Whether a training can be resumed from a checkpoint with the options that are given now."""
 
 import json
 from dataclasses import replace
@@ -50,7 +50,7 @@ def _check_optimizer(restored: Options, options: Options) -> None:
             value != then.get("init_args", {}).get(name, value) for name, value in now.get("init_args", {}).items()
         )
         if key in restored and (then.get("class_path") != now.get("class_path") or changed):
-            raise UsageError(f"--{key}: its state is in the checkpoint, so a training that goes on can't change it")
+            raise UsageError(f"--{key}: its state is in the checkpoint, so a resumed training can't change it")
     then, now = ((o.get("optimizer") or {}) for o in (restored, options))
     # what these options sum up since the first step is not in the checkpoint (SGD's momentum begins at any time)
     summed = ("amsgrad", "centered", *(["momentum"] if now and class_name(now) == "RMSprop" else []))
@@ -68,8 +68,8 @@ def _check_averaging(content: Options, options: Options) -> None:
     averages = "StochasticWeightAveraging" in str(options["trainer"]["callbacks"])
     if averages and content.get("callbacks", {}).get("StochasticWeightAveraging", {}).get("scheduler_state"):
         raise UsageError(
-            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't go on "
-            "with it: train anew, or add --trainer.callbacks null"
+            "--trainer.callbacks: StochasticWeightAveraging has begun in this checkpoint, and Lightning can't resume "
+            "it: train anew, or add --trainer.callbacks null"
         )
 
 
@@ -80,14 +80,14 @@ def _ended(checkpoint: Checkpoint, content: Options, options: Options) -> str:
     for unit, done in (("epochs", epochs), ("steps", steps)):
         limit = now[f"max_{unit}"]
         if limit is not None and -1 < limit <= done:
-            return f"{checkpoint.file} has had its {done} {unit}: to go on, add e.g. --trainer.max_{unit} {2 * done}"
+            return f"{checkpoint.file} has had its {done} {unit}: for more, add e.g. --trainer.max_{unit} {2 * done}"
     enough = epochs >= (now["min_epochs"] or 0) and steps >= (now["min_steps"] or 0)
     unchanged = all(now[limit] == then.get(limit) for limit in find.LIMITS)
     if not (content.get("trainer", {}).get("should_stop", False) and enough and unchanged):
         return ""
     timed, early = now["max_time"], "EarlyStopping" in str(now["callbacks"])
     by = " or ".join(["EarlyStopping"] * early + ["--trainer.max_time"] * bool(timed)) or "a callback"
-    remedy = f"to go on, add e.g. --trainer.min_epochs {2 * epochs}"
+    remedy = f"for more, add e.g. --trainer.min_epochs {2 * epochs}"
     return f"{checkpoint.file} was ended by {by} after {epochs} epochs: {remedy}"
 
 

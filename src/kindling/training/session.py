@@ -10,19 +10,8 @@ from pathlib import Path
 from threading import current_thread, main_thread
 
 from lightning.pytorch import seed_everything
-from lightning.pytorch.utilities import rank_zero_only
 
 from kindling.errors import Stopped
-
-
-@rank_zero_only
-def say(line: str) -> None:
-    """Print it, once however many processes there are."""
-    print(line, flush=True)
-
-
-def is_first_process() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager
@@ -78,7 +67,7 @@ def _hush(log: logging.Logger) -> None:
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
     # Kindling's optimizer_zero_grad does what the optimizer's own does
     warnings.filterwarnings("ignore", r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding")
-    # RunCSV goes on with the rows that are there
+    # RunCSV appends to the rows that are there
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
     # a width of 0, which would be trained
     warnings.filterwarnings("error", r"Initializing zero-element tensors")

@@ -23,6 +23,7 @@ from kindling.runs.folder import Run
 from kindling.training import loggers
 from kindling.training.job import Job
 
+DEFAULT_EPOCHS, DEFAULT_SEED = 10, 42
 TRAINER_DEFAULTS = {"log_every_n_steps": 1, "enable_model_summary": False}
 
 
@@ -100,6 +101,6 @@ def _check_kept(trainer: Trainer, strategy: object) -> None:
         )
     if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO):
         raise UsageError(
-            "--trainer.plugins AsyncCheckpointIO: a checkpoint has to be whole before the training goes on, so that a "
+            "--trainer.plugins AsyncCheckpointIO: a checkpoint has to be whole before the next step, so that a "
             "run survives whatever ends it: drop it"
         )

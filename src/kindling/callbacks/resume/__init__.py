@@ -1,1 +1,1 @@
-"""What lets a training be stopped at any time and go on as if it never had been."""
+"""What lets a training be stopped at any time and resumed as if it never had been."""

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from kindling.callbacks.after_epoch import EpochListener
 from kindling.callbacks.resume.checkpoints import BestAndLast, may_stop
-from kindling.errors import RunError, Stopped
+from kindling.errors import ENDING_SIGNALS, RunError, Stopped
 
-# Ctrl-C, a polite kill, and what SLURM can be told to send some time before its kill
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 READ_EVERY = 50  # steps; reading a loss waits for the accelerator
 DIVERGED = 1000  # not the number of any signal
 
@@ -41,7 +39,7 @@ class GracefulStop(EpochListener):
         self._prints = trainer.is_global_zero
         if threading.current_thread() is threading.main_thread():  # Python allows handlers in no other thread
             # not earlier: there is nothing to save yet, and the command ends at once
-            self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            self._handlers = {number: signal.signal(number, self._receive) for number in ENDING_SIGNALS}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == self._received == signal.SIGINT:

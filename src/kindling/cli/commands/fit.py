@@ -15,8 +15,8 @@ def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False) -> N
         test_after_fit: Test the best checkpoint at the end.
         histograms: Show the weights' distributions in TensorBoard.
     """
+    from kindling.console import say
     from kindling.training.fit import fit as train
-    from kindling.training.session import say
 
     try:
         run = train(job, test_after_fit, histograms)
@@ -34,11 +34,11 @@ def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False) -> N
 
 
 def _remedy(job: "Job") -> str:
-    """How to go on with a training; empty where nothing of it was saved."""
+    """How to resume a training; empty where nothing of it was saved."""
     if job.run is None or not job.saved:
         return ""
     which = job.run if job.options["trainer"]["default_root_dir"] else "last"
-    return f"{job.program} fit --ckpt_path {which}{_naming(job, job.run, *job.options)}  goes on after step {job.saved}"
+    return f"{job.program} fit --ckpt_path {which}{_naming(job, job.run, *job.options)}  resumes after step {job.saved}"
 
 
 def _naming(job: "Job", run: Run, *options: str) -> str:

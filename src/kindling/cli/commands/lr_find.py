@@ -15,8 +15,8 @@ def lr_find(job: "Job", min_lr: float = 1e-5, max_lr: float = 1.0, num_training:
         max_lr: Rate of the last step.
         num_training: Steps; the search ends earlier where the loss grows to four times its lowest.
     """
+    from kindling.console import say
     from kindling.training import evaluate
-    from kindling.training.session import say
 
     found, picture = evaluate.lr_find(job, min_lr, max_lr, num_training)
     picture = picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kindling.data.base import say
+from kindling.console import say
 from kindling.data.loading import InMemory
 from kindling.data.table.cells import numbers, seem_numbers
 from kindling.data.table.features import Features, mean_and_std
