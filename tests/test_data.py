@@ -1,8 +1,12 @@
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kindling.data import SyntheticTabular, augment
+from kindling.data.base import DataModule
+from kindling.facts import Facts
 
 
 def test_flipped_and_shifted_images_are_the_images() -> None:
@@ -23,6 +27,17 @@ def test_flipped_and_shifted_images_are_the_images() -> None:
     assert (matches.sum(dim=1) > 4).all()  # each place some 16 times
 
 
+class OfObjects(DataModule):
+    """Keeps a text, and something that no file can hold."""
+
+    def __init__(self, train: str, transform: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(batch_size=1)
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(in_features=1)
+
+
 def test_hparams_are_the_arguments_of_the_class_itself() -> None:
     class Small(SyntheticTabular):
         def __init__(self, size: int = 8) -> None:
@@ -33,6 +48,7 @@ def test_hparams_are_the_arguments_of_the_class_itself() -> None:
             super().__init__(seed=seed, **options)
 
     assert dict(Small(9).hparams) == {"size": 9}
+    assert dict(OfObjects("lists/train.txt", lambda x: x).hparams) == {"train": "lists/train.txt"}
     assert "num_workers" not in SyntheticTabular().hparams
     again = Seeded(**Seeded(batch_size=4).hparams)
     assert (again.batch_size, again.seed) == (4, 3)

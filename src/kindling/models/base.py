@@ -212,6 +212,8 @@ class SupervisedModule(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = Adam(self.parameter_groups(), lr=self.default_lr)
+        if self.trainer.limit_val_batches == 0:
+            return optimizer  # there is no validation loss to watch
         scheduler = ReduceLROnPlateau(optimizer, mode=cast(Any, self.mode or "min"), **PLATEAU)
         every = self.trainer.check_val_every_n_epoch or 1
         schedule = {"scheduler": scheduler, "monitor": self.monitor, "frequency": every}

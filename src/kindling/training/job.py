@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from kindling.callbacks.resume.checkpoints import BestAndLast
+from kindling.console import say
 from kindling.runs import checkpoints
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import Run
@@ -15,7 +16,6 @@ from kindling.runs.trust import Options
 from kindling.training import parts
 from kindling.training.parts import Monitor
 from kindling.training.resume import check_resumable, differences
-from kindling.training.session import say
 
 RESTORED = ("model", "data", "loss", "threshold")  # options of a run that also a test and a prediction take over
 
@@ -81,7 +81,7 @@ class Job:
 
     @property
     def resumes(self) -> bool:
-        """Whether training goes on in the folder that the checkpoint is of."""
+        """Whether training continues in the folder that the checkpoint is of."""
         return self.command == "fit" and self.checkpoint is not None and self.checkpoint.is_last
 
     @property
@@ -123,7 +123,7 @@ def make_job(
     network = parts.make_network(model, made, loss, options.get("threshold"))
     monitor = parts.find_monitor(network, options.get("monitor"), options.get("mode"))
     if optimizer is None and lr_scheduler is None:
-        optimizer, lr_scheduler = parts.usual_optimizer(network, monitor)
+        optimizer, lr_scheduler = parts.usual_optimizer(network, monitor, (trainer or {}).get("limit_val_batches") != 0)
         usual = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
         options = options | {key: parts.describe(key, value) for key, value in usual.items()}
     followed = parts.follow(lr_scheduler, monitor)

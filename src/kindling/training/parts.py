@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from torch.utils.data import Dataset
 
 from kindling.data import FromDatasets
+from kindling.data.base import is_plain
 from kindling.errors import DataError, UsageError
 from kindling.facts import SIZES, Facts
 from kindling.models.base import PLATEAU, SupervisedModule
@@ -166,13 +167,13 @@ def follow(scheduler: Any, monitor: Monitor) -> Any:
     return partial(scheduler, mode=monitor.mode) if watches and given.get("mode") != monitor.mode else scheduler
 
 
-def usual_optimizer(model: LightningModule, monitor: Monitor) -> tuple[Any, Any]:
+def usual_optimizer(model: LightningModule, monitor: Monitor, validates: bool) -> tuple[Any, Any]:
     """What trains a network where nobody chose: Adam and a plateau scheduler, unless the network brings its own."""
     own = type(model).configure_optimizers is not SupervisedModule.configure_optimizers
     if own or not isinstance(model, SupervisedModule):
         return None, None
     plateau = partial(ReduceLROnPlateau, monitor=monitor.name or "val/loss", mode=monitor.mode, **PLATEAU)
-    return partial(torch.optim.Adam, lr=model.default_lr), plateau
+    return partial(torch.optim.Adam, lr=model.default_lr), plateau if validates else None
 
 
 def bind_optimizer(model: LightningModule, optimizer: Any, scheduler: Any) -> None:
@@ -226,10 +227,10 @@ def describe(kind: str, made: Any) -> Options | None:
     Args:
         kind: ``model``, ``data``, ``loss``, ``optimizer`` or ``lr_scheduler``.
         made: A class, a ``functools.partial`` of one, or an object that keeps its arguments, as its ``hparams`` or as
-            attributes of the same names. A datamodule that was given datasets has no such form.
+            attributes of the same names. A datamodule that keeps not all of them, such as datasets, has no such form.
     """
     factory = isinstance(made, partial) or inspect.isclass(made)
-    if isinstance(made, FromDatasets) or not (factory or isinstance(made, nn.Module | LightningDataModule)):
+    if not (factory or isinstance(made, nn.Module | LightningDataModule)):
         return None
     made_from = _class_of(made) if factory else type(made)
     parameters = inspect.signature(made_from).parameters
@@ -239,7 +240,7 @@ def describe(kind: str, made: Any) -> Options | None:
     else:
         kept = getattr(made, "hparams", None)
         arguments = {n: getattr(made, n) for n in parameters if hasattr(made, n)} if kept is None else dict(kept)
-    if isinstance(made, LightningDataModule) and any(isinstance(value, Dataset) for value in arguments.values()):
+    if isinstance(made, LightningDataModule) and not (arguments.keys() >= parameters.keys() and is_plain(arguments)):
         return None
     known = trust.classes(kind).get(made_from.__name__)
     ours = known is not None and import_class(known, f"--{kind}") is made_from
