@@ -30,6 +30,12 @@ class EpochListener(Callback):
                 ``train/``, and those under ``val/`` if the epoch had a validation.
         """
 
+    def after_last_epoch(self, trainer: Trainer) -> None:
+        """Called when training ends by itself, after ``after_epoch`` and before any other callback learns of it."""
+
+    def before_write(self, trainer: Trainer) -> None:
+        """Called in the first process before a checkpoint is written to the disk."""
+
 
 class EpochNotifier(Callback):
     """Calls the listeners among the Trainer's callbacks, in their order.
@@ -87,6 +93,8 @@ class EpochNotifier(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._notify(trainer, pl_module)
+        for listener in self._listeners:
+            listener.after_last_epoch(trainer)
 
     def _notify(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._row is None:

@@ -59,24 +59,28 @@ class MetricsWriter(EpochListener):
             self._flush(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Bring everything before a checkpoint to the disk first: a run resumed from it does not write it again."""
+        """Write all that is to be logged before a checkpoint: a run resumed from it does not log it again."""
         if not trainer.training:
             return
         self._flush(trainer)
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.save()
-            for board in boards(trainer):
-                sync(max(Path(board.log_dir).glob("events.out.*"), key=lambda file: file.stat().st_mtime))
             checkpoint["events"] = {file.name: file.stat().st_size for file in self.folder.glob("events.out.*")}
             checkpoint["trackers"] = {type(logger).__name__: str(logger.version) for logger in trainer.loggers}
+
+    def before_write(self, trainer: Trainer) -> None:
+        self._write_rows()
+        for board in boards(trainer):
+            sync(max(Path(board.log_dir).glob("events.out.*"), key=lambda file: file.stat().st_mtime))
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule, row: Row) -> None:
         self._flush(trainer)
         if not trainer.is_global_zero:
             return
         self._rows.append(row)
-        self._write_rows()
+        if BestAndLast.of(trainer) is None:  # else with the next checkpoint, at most a second later
+            self._write_rows()
         logged_already = trainer.logged_metrics  # by the network itself, through Lightning
         named = {k if "/" in k else f"run/{k}": v for k, v in row.items() if k not in ("epoch", "step")}
         scalars = {k: v for k, v in named.items() if k not in logged_already}

@@ -1,6 +1,8 @@
 """The two checkpoints that a run keeps: the best and the last."""
 
 import math
+import time
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,9 +13,14 @@ from kindling.callbacks.after_epoch import EpochListener, Row
 from kindling.errors import RunError
 from kindling.runs.atomic import hard_link, sync
 
+SECONDS = 1.0  # from one checkpoint between epochs to the next: to bring one to the disk takes some milliseconds
+
 
 class BestAndLast(Checkpoint, EpochListener):
     """Keeps ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` of the epoch with the best monitored score.
+
+    Where epochs are shorter than a second, one process alone writes them once a second, and at the end, however that
+    comes: only a power cut, or a kill that no program can answer, costs a second of the training.
 
     Until training ends, ``previous.ckpt`` is the last checkpoint but one, in case the last one can't be read. Without
     that file, training has ended.
@@ -47,7 +54,9 @@ class BestAndLast(Checkpoint, EpochListener):
         self.mode = mode
         self.best: Row | None = None  # the row of the best epoch
         self.current_score = math.nan
-        self.saved = 0  # optimizer steps when the last checkpoint was saved
+        self.saved = 0  # optimizer steps that the last checkpoint has seen
+        self._written = 0.0  # when it was, in seconds of a clock
+        self._kept: dict[str, dict[str, Any]] = {}  # contents of last.ckpt and best.ckpt that are yet to be written
 
     @classmethod
     def of(cls, trainer: Trainer) -> Self | None:
@@ -76,6 +85,7 @@ class BestAndLast(Checkpoint, EpochListener):
         last, previous = self.folder / "last.ckpt", self.folder / "previous.ckpt"
         if not last.is_file() and not trainer.fit_loop.restarted_mid_epoch:
             self.save(trainer)  # so that a training that is stopped within its first epoch can be resumed
+            self._written = 0.0  # that epoch is written, however short it is
         if trainer.is_global_zero and last.is_file() and not previous.is_file():
             hard_link(last, previous)  # from now on the run counts as unfinished
 
@@ -97,15 +107,42 @@ class BestAndLast(Checkpoint, EpochListener):
         improved = sign * self.current_score < (sign * self.best_model_score if self.best else math.inf)
         if improved:
             self.best = row
-        self.save(trainer, improved)
+        if trainer.world_size > 1 or time.monotonic() - self._written >= SECONDS:
+            self.save(trainer, improved)
+        else:
+            self._keep(deepcopy(trainer._checkpoint_connector.dump_checkpoint()), improved)
+
+    def after_last_epoch(self, trainer: Trainer) -> None:
+        self._write_kept(trainer)
+
+    def on_exception(self, trainer: Trainer, *_: Any) -> None:
+        self._write_kept(trainer)
 
     def save(self, trainer: Trainer, improved: bool = False) -> None:
         """Replace ``last.ckpt``, and ``best.ckpt`` if this is the best yet; all processes have to call it."""
-        self.saved = trainer.global_step
+        self._keep(trainer._checkpoint_connector.dump_checkpoint(), improved)
+        self._write_kept(trainer)
+
+    def _keep(self, content: dict[str, Any], improved: bool) -> None:
+        self.saved = content["global_step"]
+        self._kept |= {"last": content} | ({"best": content} if improved else {})
+
+    def _write_kept(self, trainer: Trainer) -> None:
+        kept, self._kept = self._kept, {}
+        if not kept:
+            return
+        self._written = time.monotonic()
         new, last = self.folder / "new.ckpt", self.folder / "last.ckpt"
-        trainer.save_checkpoint(new)
         if trainer.is_global_zero:
-            if improved:
+            for listener in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(listener, EpochListener):
+                    listener.before_write(trainer)
+        if kept.get("best", kept["last"]) is not kept["last"]:
+            trainer.strategy.save_checkpoint(kept["best"], self.folder / "best.ckpt")
+        trainer.strategy.save_checkpoint(kept["last"], new)
+        trainer.strategy.barrier("BestAndLast")
+        if trainer.is_global_zero:
+            if kept.get("best") is kept["last"]:
                 hard_link(new, self.folder / "best.ckpt")
             if last.is_file():
                 hard_link(last, self.folder / "previous.ckpt")

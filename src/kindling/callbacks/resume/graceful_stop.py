@@ -1,5 +1,6 @@
 """What ends a training before its time: a signal, or a loss that is NaN or infinite."""
 
+import math
 import signal
 import sys
 import threading
@@ -49,6 +50,8 @@ class GracefulStop(EpochListener):
             print("\nCtrl-C: stopping after this step, saved (once more: now)", file=sys.stderr, flush=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if trainer.world_size == 1 and loss.device.type == "cpu" and math.isfinite(loss.item()):
+            return
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         self._unread.append((loss.detach(), trainer.global_step + 1, trainer.fit_loop.batch_idx, lr))
         every = 1 if loss.device.type == "cpu" else READ_EVERY
@@ -70,7 +73,7 @@ class GracefulStop(EpochListener):
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         self._check(trainer)
-        if self._signal:  # the epoch before has just been saved
+        if self._signal:  # the epoch before has just been kept
             raise Stopped(128 + self._signal)
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -110,7 +113,8 @@ class GracefulStop(EpochListener):
     def _read_losses(self, trainer: Trainer) -> str:
         """What to say about the first loss that is not finite; empty if all are."""
         steps, self._unread = self._unread, []
-        finite = torch.stack([loss for loss, *_ in steps]).isfinite().tolist() if steps else []
+        losses = torch.stack([loss for loss, *_ in steps]).tolist() if steps else []
+        finite = [math.isfinite(loss) for loss in losses]
         if all(finite):
             return ""
         loss, step, batch_idx, lr = steps[finite.index(False)]
