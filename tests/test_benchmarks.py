@@ -51,6 +51,7 @@ def test_a_result_is_the_median_of_pairs() -> None:
     assert Result("a / b", "s", [2.0], [9.0], Target(">=", 1.0, of="ours")).row()["met"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shipped")
 def test_a_step_is_the_same_step_on_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
     needs("SimpleNet", "SyntheticTabular")

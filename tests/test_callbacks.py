@@ -127,6 +127,7 @@ def test_a_monitored_score_that_is_not_there_stops_the_first_epoch(
     )
 
 
+@pytest.mark.slow
 def test_a_notebook_has_a_bar(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
     bars = []
 

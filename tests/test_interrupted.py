@@ -273,6 +273,7 @@ def test_dropout_and_augmentation_go_on(kindling: Kindling, signal_at: Callable[
     assert_same(RUN, RUN.with_name("version_1"))
 
 
+@pytest.mark.slow
 def test_a_module_of_its_own_kind_goes_on(kindling: Kindling, signal_at: Callable[..., None], fashion: Path) -> None:
     fit = ("fit", "--model=TripletNet", "--model.margin=3", "--data.val_size=50", "--data.batch_size=10",
            "--trainer.max_epochs=2")  # fmt: skip
@@ -339,6 +340,7 @@ EARLY = ("fit", "--model=SimpleNet", "--trainer.max_epochs=9", "--trainer.callba
          "--trainer.callbacks.min_delta=0.05")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_a_run(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*args: object) -> None:
         raise KeyboardInterrupt

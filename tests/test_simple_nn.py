@@ -10,6 +10,7 @@ def test_simple_nn_is_the_tutorials() -> None:
     assert [tuple(p.shape) for p in SimpleNN().parameters()] == [(2, 2), (2,), (1, 2), (1,)]
 
 
+@pytest.mark.slow
 def test_it_learns_with_one_output(kindling: Kindling) -> None:
     kindling("fit", "--model", "SimpleNN", "--trainer.max_epochs=40", "--seed_everything=1", "--test_after_fit=true")
     assert "SimpleNN, MSELoss, " in kindling.out

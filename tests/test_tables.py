@@ -25,6 +25,7 @@ def scores() -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 def test_the_tutorials_houses(kindling: Kindling) -> None:
     out = kindling("fit", "--model=SimpleNet", *HOUSES, "--test_after_fit=true")
     assert out.startswith("SimpleNet, MSELoss, 161 parameters, on houses.csv (Price: a number), cpu, seed 42")
