@@ -7,6 +7,8 @@ import yaml
 from conftest import RUN, Kindling, rows
 from test_fit import scalars
 
+from kindling.models import MODELS
+
 MODULE = '''
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -109,3 +111,8 @@ def test_a_class_that_needs_data_says_so(kindling: Kindling) -> None:
     assert "Wider, CrossEntropyLoss, 162 parameters" in kindling(
         "fit", "--model", "ours.Wider", "--data", "SyntheticTabular", "--trainer.max_epochs", "1"
     )
+
+
+def test_usual_data_that_is_not_listed_is_one_line(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "SimpleNet", MODELS["SimpleNet"]._replace(default_data="Photos"))
+    assert "its usual data 'Photos' is not in DATA" in kindling.fails("fit", "--model", "SimpleNet")

@@ -351,7 +351,7 @@ def test_facts_of_tensors_and_what_the_network_sees() -> None:
 def test_samples_that_can_not_be_trained_on(data: dict, says: str) -> None:
     with pytest.raises(DataError, match=re.escape(says)):
         _ = FromDatasets(**data).facts
-    with pytest.raises(UsageError, match="no samples to test: give it test="):
+    with pytest.raises(UsageError, match="no test samples: give it test="):
         FromDatasets().setup("test")
 
 

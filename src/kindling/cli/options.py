@@ -124,6 +124,8 @@ def _defaults(request: Request, restored: Options) -> Options:
     defaults: Options = {}
     if "data" not in restored and chosen["data"] is None:
         data = next((e.default_data for e in MODELS.values() if e.module == model_class.__module__), None)
+        if data is not None and data not in DATA:
+            raise UsageError(f"{model}: its usual data {data!r} is not in DATA: add a line there, or type --data NAME")
         if data is not None:
             defaults["data"] = f"{DATA[data].module}.{data}"
         elif issubclass(model_class, SupervisedModule):

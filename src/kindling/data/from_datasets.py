@@ -138,8 +138,9 @@ class FromDatasets(DataModule):
                 raise DataError(f"the {name} samples have {size} numbers each, but the network takes {trained}")
 
     def setup(self, stage: str) -> None:
-        if getattr(self, f"{SETS[stage]}_set") is None:
-            raise UsageError(f"FromDatasets has no samples to {stage}: give it {SETS[stage]}=")
+        name = SETS[stage]
+        if getattr(self, f"{name}_set") is None:
+            raise UsageError(f"FromDatasets was given no {name} samples: give it {name}=")
 
     def normalize(self, x: Tensor) -> Tensor:
         return x.float() / 255 if x.dtype == torch.uint8 else (x.float() - self._mean.to(x)) / self._std.to(x)

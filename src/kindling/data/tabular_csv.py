@@ -147,7 +147,8 @@ class TabularCSV(DataModule):
             self.test_set = self._read("test_path", self.test_path) if self.test_path else self._split()[2]
             self.predict_set = self.test_set
             if not len(self.test_set):
-                raise DataError(f"the split of {self.path} left no test rows: name some with --data.{stage}_path")
+                option = "predict_path" if stage == "predict" else "test_path"  # Lightning's stage is no plain text
+                raise DataError(f"the split of {self.path} left no test rows: name some with --data.{option}")
         else:
             self.train_set, self.val_set, _ = self._split()
             if stage == "fit" and self.test_path:  # a mistake in it should not show after the training
