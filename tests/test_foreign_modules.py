@@ -80,6 +80,7 @@ def test_from_fit_to_predict(kindling: Kindling) -> None:
     assert len(scalars(RUN).Scalars("train/loss_step")) == 80
     assert "in the checkpoint's run" not in kindling("test", *options, "--ckpt_path", "best")
     assert "test/loss 0.000" in kindling.out
+    assert kindling.out.count("test/loss") == 1
     kindling("predict", *options, "--ckpt_path", "best")
     predicted = rows(RUN / "predictions.csv")
     assert len(predicted) == 64
