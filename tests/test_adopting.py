@@ -53,8 +53,8 @@ def check_and_test(*more: str) -> None:
     run("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-k", " or ".join([*TRIED, *more]), "tests")
 
 
-def follow_the_readme(default_data: str = "SyntheticTabular") -> None:
-    """Write the network and the dataset of its sections "Your own network" and "Your own data", and its command."""
+def follow_the_docs(default_data: str = "SyntheticTabular") -> None:
+    """Write the networks, the datasets and the command of the README and of docs/."""
     for code in CODE:
         if file := re.match(r"# (src/\S+\.py)\n", code):
             Path(file[1]).write_text(code, encoding="utf-8")
@@ -81,8 +81,8 @@ def change(folder: str, line: str, to: str) -> None:
     init.write_text(text, encoding="utf-8")
 
 
-def test_following_the_readme_and_adding_files(project: Path) -> None:
-    follow_the_readme()
+def test_following_the_docs_and_adding_files(project: Path) -> None:
+    follow_the_docs()
     Path("src/kindling/own.py").write_text("from kindling.cli import main\n\nprint(main)\n")
     Path("src/kindling/models/blocks.py").write_text("WIDTH = 3\n")
     Path("configs/own.yaml").write_text("model: DeepNet\ndata: Rings\n")
@@ -126,7 +126,7 @@ def test_a_network_or_dataset_goes_with_its_file_its_test_file_and_its_line(name
 
 @pytest.mark.usefixtures("project")
 def test_ones_own_network_and_dataset_can_be_the_only_ones() -> None:
-    follow_the_readme(default_data="Rings")
+    follow_the_docs(default_data="Rings")
     for name in ENTRIES:
         delete(name)
     check_and_test("test_usage.py")

@@ -1,85 +1,124 @@
-"""What the README says is so: its commands run, its code works, its map is complete."""
+"""What the README and docs/ say is so: their commands run, their code works, their links and map are complete."""
 
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, Kindling, named, needs
 from PIL import Image
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    shlex.split(line, comments=True)
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
+PAGES = {
+    str(file.relative_to(ROOT)): file.read_text(encoding="utf-8")
+    for file in (ROOT / "README.md", ROOT / "lightning_logs/README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+COMMANDS = {
+    page: [
+        shlex.split(line, comments=True)
+        for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    for page, text in PAGES.items()
+}
+CODE = [code for text in PAGES.values() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+WITH_COMMANDS = [
+    pytest.param(page, marks=pytest.mark.pictures if page == "README.md" else ())
+    for page, commands in COMMANDS.items()
+    if any("scripts/main.py" in words for words in commands)
 ]
-CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PROCESSES = re.compile(r"--trainer\.(?:devices|strategy|num_nodes)[= ]\S+ ?")
 # what the data sets of the tests are too small for, or a test too short
 SMALL = ["--data.val_size=40"]
 SHORTER = {"fit": ["--trainer.max_epochs=1"], "Net": SMALL, "NeuralNetwork": SMALL, "TripletNet": SMALL}
 
 
 def test_all_commands_are_of_a_kind_that_is_tested() -> None:
-    words = [[word for word in command if "=" not in word or word.startswith("-")] for command in COMMANDS]
-    assert {command[0] for command in words} == {"make", "python"}
-    assert {command[1] for command in words if command[0] == "python"} == {"scripts/main.py"}
+    commands = [words for page in COMMANDS.values() for words in page]
+    assert {words[0] for words in commands} == {"make", "python", "source", "export", "torchrun", "sbatch"}
+    assert {words[1] for words in commands if words[0] == "python"} == {"scripts/main.py"}
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 150
+    for page, text in PAGES.items():
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", text):
+            file = (ROOT / page).parent / target if target else ROOT / page
+            assert file.exists(), (page, target)
+            if anchor:
+                headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+                assert anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings], (page, anchor)
+
+
+def test_what_the_pages_install_is_there() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {extra for text in PAGES.values() for extra in re.findall(r"pip install -e '\.\[(\w+)\]'", text)}
+    assert named == {"onnx", "wandb", "mlflow"} <= extras.keys()
 
 
 @pytest.mark.slow
-@pytest.mark.pictures
 @pytest.mark.usefixtures("shipped")
-def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path) -> None:
-    needs(*(name for words in COMMANDS for name in named(words)))
+@pytest.mark.parametrize("page", WITH_COMMANDS)
+def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path, page: str) -> None:
+    needs(*(name for words in COMMANDS[page] for name in named(words)))
     for folder in ("configs", "examples"):
         shutil.copytree(ROOT / folder, folder)
     Path("photos").mkdir()
     Image.new("L", (99, 50), 200).save("photos/a.png")
-    ran = 0
-    for words in COMMANDS:
-        if words[0] != "python" or "ddp" in words:  # starts processes of its own: test_several_processes has it
+    for words in COMMANDS[page]:
+        if words[0] == "sbatch":
+            words = ["scripts/main.py", "fit", *words[2:]]
+        if "scripts/main.py" not in words:
             continue
-        args = words[2:]
-        if args[0] == "fit" and not {"--help", "--data.help"} & {*args}:
+        # of several processes only one: test_several_processes has the others
+        args = shlex.split(PROCESSES.sub("", shlex.join(words[words.index("scripts/main.py") + 1 :])))
+        if args[0] == "fit" and not {"--help", "--model.help", "--data.help"} & {*args}:
             more_epochs = "--trainer.max_epochs" in args and "--ckpt_path" in args
             args += [option for word in args for option in SHORTER.get(word, []) if not (more_epochs and word == "fit")]
             if args[1:3] == ["--ckpt_path", "last"] and not more_epochs:
                 continue  # nothing was interrupted here: test_resume has it
         kindling(*args)
         assert kindling.err == ""
-        ran += 1
-    assert ran >= 15
 
 
 @pytest.mark.usefixtures("shipped")
-def test_the_python_example_prints_what_it_should(capsys: pytest.CaptureFixture[str]) -> None:
-    needs("SimpleNet", "SyntheticTabular")
-    example = next(code for code in CODE if "kindling.load" in code)
-    exec(compile(example, "README.md", "exec"), {})
+def test_the_python_examples_print_what_they_should(capsys: pytest.CaptureFixture[str]) -> None:
+    needs("SimpleNet", "SyntheticTabular", "Net")
+    for number in range(24):
+        photo = Path("photos", ("train", "val", "test")[number % 3], ("ants", "bees")[number % 2], f"{number}.jpg")
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (50, 40), (number, 9 * number, 200)).save(photo)
+    of_files, with_load = (next(code for code in CODE if word in code) for word in ("ImageFolder(f", "kindling.load"))
+    exec(compile(with_load, "docs/python.md", "exec"), {})
     out = capsys.readouterr().out
     assert "{'test/loss': 0." in out
     assert re.search(r"^tensor\(\[\[0\.\d+, 0\.\d+\]\]\)$", out, re.MULTILINE)
     assert "Resuming from lightning_logs/version_0/checkpoints/last.ckpt (SimpleNet, epoch 2)" in out
+    assert out.splitlines()[-1].startswith("('not popular', 'popular') tensor([[0.")
+    exec(compile(of_files, "README.md", "exec"), {})
+    out = capsys.readouterr().out
     assert "SimpleNet, CrossEntropyLoss, 258 parameters, on FromDatasets" in out
     assert "-> lightning_logs/version_1/test.json" in out
-    assert out.splitlines()[-1].startswith("('not popular', 'popular') tensor([[0.")
+    assert "Net, CrossEntropyLoss, 61,326 parameters, on FromDatasets" in out
 
 
 def test_what_the_map_names_is_there() -> None:
-    for row in re.findall(r"^\| (`.+?) \|", README.partition("## Map")[2], re.MULTILINE):
+    for row in re.findall(r"^\| (`.+?) \|", PAGES["docs/map.md"], re.MULTILINE):
         first, *others = re.findall(r"`(.+?)`", row)
         for path in (first, *(f"{Path(first).parent}/{other}" for other in others)):
             assert (ROOT / path).exists(), path
 
 
-RECIPES = [recipe for recipe in sorted((ROOT / "configs").glob("*.yaml")) if f"`{recipe.stem}`" in README]
+RECIPES = [
+    recipe for recipe in sorted((ROOT / "configs").glob("*.yaml")) if f"`{recipe.stem}`" in PAGES["docs/recipes.md"]
+]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
-def test_a_recipe_of_the_readme_says_what_it_reaches_how_and_where(recipe: Path) -> None:
+def test_a_recipe_of_the_docs_says_what_it_reaches_how_and_where(recipe: Path) -> None:
     first, *header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert re.match(r"# .+\d", first)
     assert f"# python scripts/main.py fit -c configs/{recipe.name}" in "\n".join(header)
@@ -91,7 +130,7 @@ def test_a_recipe_of_the_readme_says_what_it_reaches_how_and_where(recipe: Path)
 @pytest.mark.first_by_default
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
 @pytest.mark.usefixtures("fashion", "shipped")
-def test_a_recipe_of_the_readme_trains(kindling: Kindling, recipe: Path) -> None:
+def test_a_recipe_of_the_docs_trains(kindling: Kindling, recipe: Path) -> None:
     needs(*re.findall(r"class_path: kindling\S+\.(\w+)", recipe.read_text(encoding="utf-8")))
     images = ["--data.val_size=40", "--data.batch_size=20"] if recipe.stem.startswith("fashion") else []
     kindling("fit", "-c", str(recipe), "--trainer.fast_dev_run=true", *images)
@@ -112,9 +151,9 @@ def test_make_lists_its_targets_by_itself() -> None:
     targets = re.findall(r"^\s+make (\S+)\s+\S", out, re.MULTILINE)
     described = re.findall(r"^(\S+):.*  ## .", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert targets == described
-    for words in COMMANDS:
-        if "make" in words:
-            assert words[words.index("make") + 1] in targets
+    for words in (words for page in COMMANDS.values() for words in page):
+        if words[0] == "make":
+            assert words[1] in targets
 
 
 def test_make_clean_keeps_runs_and_data() -> None:
@@ -144,10 +183,10 @@ def test_make_clean_keeps_runs_and_data() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("perl") is None, reason="the README's command calls perl")
+@pytest.mark.skipif(shutil.which("perl") is None, reason="the command calls perl")
 def test_the_project_takes_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its new name is tried in a copy of the files that git has."""
-    (rename,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    (rename,) = re.findall(r"```sh\n(.*?)```", PAGES["docs/map.md"], re.DOTALL)
     subprocess.run(["git", "clone", "-q", ROOT, "copy"], check=True)
     subprocess.run(["bash", "-ec", rename], cwd="copy", check=True)
     assert subprocess.run(["git", "grep", "-iq", "kindling"], cwd="copy", check=False).returncode == 1
