@@ -6,6 +6,8 @@ import torch
 import yaml
 from conftest import RUN, Kindling, equal, rows, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 Fit = Callable[..., Path]
 
@@ -49,17 +51,40 @@ def test_tensorboard_shows_losses_scores_speed_and_hyperparameters(run: Path) ->
     assert first_epoch == pytest.approx(float(table[0]["train/loss"]), abs=1e-5)
     for tag, column in (
         *(("train/loss_epoch", "train/loss"), ("train/acc",) * 2, ("val/loss",) * 2, ("val/acc",) * 2),
-        *((f"run/{name}", name) for name in ("lr", "epoch_time", "samples_per_second")),
+        *((f"z_run/{name}", name) for name in ("lr", "epoch_time", "samples_per_second")),
     ):
         points = [(e.step, e.value) for e in events.Scalars(tag)]
         assert [s for s, _ in points] == [25 * n for n in range(1, 11)]
         assert [v for _, v in points] == pytest.approx([float(row[column]) for row in table], rel=1e-5)
-    best = min(float(row["val/loss"]) for row in table)
-    assert events.Scalars("best/val_loss")[0].value == pytest.approx(best)
-    plugin = events.summary_metadata["_hparams_/session_start_info"].plugin_data
-    assert plugin.plugin_name == "hparams"
-    assert b"SimpleNet" in plugin.content
-    assert b"optimizer.lr" in plugin.content
+    best = min(table, key=lambda row: float(row["val/loss"]))
+    for name in ("loss", "acc"):
+        assert events.Scalars(f"z_best/val_{name}")[0].value == pytest.approx(float(best[f"val/{name}"]))
+    groups = dict.fromkeys(tag.partition("/")[0] for tag in sorted(events.Tags()["scalars"]))
+    assert list(groups) == ["train", "val", "z_best", "z_run"]  # TensorBoard opens the first two
+    layout = Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    assert {chart.title: list(chart.multiline.tag) for chart in layout.category[0].chart} == {
+        "loss": ["^train/loss_epoch$", "^val/loss$"],
+        "acc": ["^train/acc$", "^val/acc$"],
+    }
+
+
+def test_hparams_shows_what_matters_first_then_what_was_changed(fit: Fit) -> None:
+    run = fit("--data.train_size=64", "--model.hidden=16", "--optimizer=SGD", "--optimizer.lr=0.1")
+    about = scalars(run).summary_metadata
+    experiment, session = (
+        HParamsPluginData.FromString(about[f"_hparams_/{name}"].plugin_data.content)
+        for name in ("experiment", "session_start_info")
+    )
+    columns = sorted(experiment.experiment.hparam_infos, key=lambda column: column.name)  # as TensorBoard does
+    values = session.session_start_info.hparams
+    shown = {c.display_name: values[c.name].string_value or values[c.name].number_value for c in columns[:7]}
+    assert list(shown.items()) == [
+        *(("model", "SimpleNet"), ("data", "SyntheticTabular"), ("lr", 0.1), ("batch size", 32), ("epochs", 2)),
+        *(("seed", 42), ("changed options", "model.hidden=16 data.train_size=64")),
+    ]
+    assert [(score.display_name, score.name.tag) for score in experiment.experiment.metric_infos] == [
+        (f"best val/{name}", f"z_best/val_{name}") for name in ("loss", "acc", "mae")
+    ]
 
 
 def test_config_yaml_trains_the_same_again(run: Path, kindling: Kindling) -> None:
@@ -93,7 +118,7 @@ def test_test_after_fit_scores_the_best_checkpoint(fit: Fit, kindling: Kindling)
     after_fit = (run / "test.json").read_text()
     kindling("test", "--ckpt_path", "best")
     assert (run / "test.json").read_text() == after_fit
-    assert [e.step for e in scalars(run).Scalars("test/acc")] == [50, 50]
+    assert [e.step for e in scalars(run).Scalars("z_test/acc")] == [50, 50]
 
 
 def test_best_is_the_epoch_of_lowest_validation_loss_and_last_the_newest(fit: Fit) -> None:

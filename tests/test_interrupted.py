@@ -29,7 +29,7 @@ from kindling.export import check
 from kindling.models import SimpleNet
 
 SEEDS = range(20)
-TIMES = ("run/epoch_time", "run/samples_per_second")  # all else has to be the same
+TIMES = ("z_run/epoch_time", "z_run/samples_per_second")  # all else has to be the same
 SIMPLE = ("fit", "--model=SimpleNet", "--trainer.max_epochs=40", "--checkpoint_every=7")
 
 
@@ -62,7 +62,7 @@ def assert_same(broken: Path, unbroken: Path) -> None:
         a, b = (torch.load(run / "checkpoints" / name, weights_only=True) for run in (broken, unbroken))
         for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
             assert same(a[part], b[part]), f"{part} of {name}"
-    tables = [[{k: v for k, v in row.items() if f"run/{k}" not in TIMES} for row in rows(run / "metrics.csv")]
+    tables = [[{k: v for k, v in row.items() if f"z_run/{k}" not in TIMES} for row in rows(run / "metrics.csv")]
               for run in (broken, unbroken)]  # fmt: skip
     assert tables[0] == tables[1]
     assert curves(broken) == curves(unbroken)

@@ -37,10 +37,12 @@ def test_one_logger_takes_the_place_of_tensorboard(kindling: Kindling) -> None:
     assert not Path("csv").exists()  # a relative folder is one in the run's
     steps = [(row["step"], row["train/loss"]) for row in logged(RUN) if "train/loss" in row]
     assert [step for step, _ in steps] == list("123456")
-    best = [row["best/val_loss"] for row in logged(RUN) if "best/val_loss" in row]
-    assert best == [min((row["val/loss"] for row in rows(RUN / "metrics.csv")), key=float)]
+    found = min(rows(RUN / "metrics.csv"), key=lambda row: float(row["val/loss"]))
+    best = [(row["best/val_loss"], row["best/val_acc"]) for row in logged(RUN) if "best/val_loss" in row]
+    assert best == [(found["val/loss"], found["val/acc"])]
+    assert "run/lr" in logged(RUN)[-2]  # TensorBoard alone has names that are sorted last
     options = yaml.safe_load((RUN / "csv/hparams.yaml").read_text())
-    assert options["data.train_size"] == 64
+    assert (options["data.train_size"], options["trainer.max_epochs"]) == (64, 3)
 
 
 def test_a_list_of_loggers_is_added_to_tensorboard(kindling: Kindling) -> None:

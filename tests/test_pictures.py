@@ -188,12 +188,12 @@ def test_a_test_of_a_table_leaves_pictures_and_mistakes(run: Path, kindling: Kin
     found = events(run)
     step = torch.load(run / "checkpoints/best.ckpt", weights_only=True)["global_step"]
     for name in ("confusion", "reliability", "boundary", "mistakes"):
-        (image,) = found.Images(f"test/{name}")
+        (image,) = found.Images(f"z_test/{name}")
         assert image.step == step
         assert (image.width, image.height) == size(run / f"{name}.png")
         in_tensorboard = Image.open(BytesIO(image.encoded_image_string)).convert("RGB")
         assert in_tensorboard.tobytes() == Image.open(run / f"{name}.png").convert("RGB").tobytes()
-    (image,) = found.Images("run/curves")
+    (image,) = found.Images("z_run/curves")
     assert (image.step, image.width) == (250, size(run / "curves.png")[0])
 
 

@@ -61,7 +61,7 @@ def test_an_interrupted_run_goes_on_in_its_own_folder(
     for name in ("best", "last"):
         assert equal(weights(unbroken / f"checkpoints/{name}.ckpt"), weights(broken / f"checkpoints/{name}.ckpt"))
     assert same_numbers(unbroken, broken)
-    for tag in ("train/loss", "val/loss", "run/lr"):
+    for tag in ("train/loss", "val/loss", "z_run/lr"):
         a, b = ([(e.step, e.value) for e in scalars(run).Scalars(tag)] for run in (unbroken, broken))
         assert a == b
 

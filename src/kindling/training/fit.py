@@ -14,7 +14,7 @@ from kindling.callbacks.after_epoch import short
 from kindling.callbacks.report.curves import Curves
 from kindling.callbacks.report.graph import Graph
 from kindling.callbacks.report.histograms import Histograms
-from kindling.callbacks.report.metrics_writer import MetricsWriter
+from kindling.callbacks.report.metrics_writer import COLUMNS, MetricsWriter
 from kindling.callbacks.report.score_files import ScoreFile, main_scores
 from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume.checkpoints import BestAndLast
@@ -22,11 +22,14 @@ from kindling.callbacks.resume.graceful_stop import GracefulStop
 from kindling.console import is_first_process, say
 from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
+from kindling.registry import import_class
 from kindling.runs.atomic import atomic_write, remove_leftovers
 from kindling.runs.class_names import as_typed
 from kindling.runs.folder import LOGS, Run, claim
+from kindling.runs.trust import Options
 from kindling.training import loggers
 from kindling.training.job import Job
+from kindling.training.parts import describe
 from kindling.training.resume import flat
 from kindling.training.trainer import make_trainer
 
@@ -90,14 +93,27 @@ def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool
     if run is not None:
         if test_after_fit:
             callbacks += [ScoreFile(run.folder), TestReport(run.folder)]
-        shown = flat({key: value for key, value in job.options.items() if key != "trainer"})
+        shown = flat(job.options | {"trainer": {"max_epochs": job.options["trainer"]["max_epochs"]}})
         shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
         every = job.options["checkpoint_every"]
-        callbacks += [MetricsWriter(run.folder, shown), Curves(run.folder), Graph()]
+        callbacks += [MetricsWriter(run.folder, shown, _changed(job.options)), Curves(run.folder), Graph()]
         callbacks += [Histograms()] if histograms else []
         if job.options["trainer"]["enable_checkpointing"] is not False:
             callbacks.append(BestAndLast(run.folder, job.monitor.name, job.options, every, job.monitor.mode))
     return [*callbacks, GracefulStop()]
+
+
+def _changed(options: Options) -> str:
+    """The options of network, data, loss and optimizer that differ from their defaults, for a column of HPARAMS."""
+    changed = []
+    for key in ("model", "data", "loss", "optimizer"):
+        spec = options.get(key) or {}
+        if "class_path" in spec:
+            described = describe(key, import_class(spec["class_path"], f"--{key}"))
+            usual = flat(described, as_typed(key)) if described else {}
+            given = {k: v for k, v in flat(spec, as_typed(key)).items() if k not in COLUMNS.values()}
+            changed += [f"{k}={v}" for k, v in given.items() if v != usual.get(k, "null")]
+    return " ".join(changed)
 
 
 def _change_optimizer_options(job: Job) -> None:

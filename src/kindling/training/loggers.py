@@ -9,6 +9,7 @@ from typing import Any
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from kindling.callbacks.report.publish import board_tag
 from kindling.errors import RunError
 from kindling.runs.folder import Run
 
@@ -18,6 +19,9 @@ class RunTensorBoard(TensorBoardLogger):
 
     def save(self) -> None:
         self.experiment.flush()
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics({board_tag(name): value for name, value in metrics.items()}, step)
 
 
 class RunCSV(CSVLogger):
