@@ -70,7 +70,7 @@ def test_options_typed_as_one_count_as_typed(kindling: Kindling, run: Path) -> N
     assert steps(run)[-1] == 300
     parts: tuple[str, ...] = (
         "--model={class_path: SimpleNet, init_args: {hidden: 8}}",
-        "--model.loss={class_path: NLLLoss}",
+        "--loss={class_path: NLLLoss}",
     )
     parts += ("--optimizer={class_path: LBFGS, init_args: {lr: 1e-1, line_search_fn: null}}",)
     parts += ("--data={class_path: SyntheticTabular, init_args: {samples: [[1, 2.5]]}}",)

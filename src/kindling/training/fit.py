@@ -23,7 +23,6 @@ from kindling.console import is_first_process, say
 from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import atomic_write, remove_leftovers
-from kindling.runs.class_names import as_typed
 from kindling.runs.folder import LOGS, Run, claim
 from kindling.training import loggers
 from kindling.training.job import Job
@@ -91,7 +90,7 @@ def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool
         if test_after_fit:
             callbacks += [ScoreFile(run.folder), TestReport(run.folder)]
         shown = flat({key: value for key, value in job.options.items() if key != "trainer"})
-        shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
+        shown = {key: value for key, value in shown.items() if value != "null"}
         every = job.options["checkpoint_every"]
         callbacks += [MetricsWriter(run.folder, shown), Curves(run.folder), Graph()]
         callbacks += [Histograms()] if histograms else []

@@ -103,7 +103,7 @@ def make_network(
         raise UsageError(f"the model is {given!r}: give a LightningModule, its class, or a functools.partial of it")
     supervised = issubclass(kind, SupervisedModule)
     if not supervised and loss is not None:
-        raise UsageError(f"--model.loss: {kind.__name__} has a loss of its own")
+        raise UsageError(f"--loss: {kind.__name__} has a loss of its own")
     if supervised and facts is None:
         what = type(data).__name__ if data else "no data"
         raise DataError(f"{kind.__name__} can't be trained on {what}, which states no facts: change --data")
