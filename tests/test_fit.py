@@ -7,6 +7,8 @@ import yaml
 from conftest import RUN, Kindling, equal, rows, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from kindling.runs.folder import Run
+
 Fit = Callable[..., Path]
 
 
@@ -23,6 +25,8 @@ def test_the_first_command_trains_quietly_and_leaves_a_whole_run(kindling: Kindl
     assert [line[:11] for line in out[1:11]] == [f"epoch {n:2}/10" for n in range(1, 11)]
     assert out[11].startswith("Best epoch 8: val/loss 0.0")
     assert len(out) == 14
+    assert max(map(len, out[1:11])) <= 80
+    assert Run(RUN).options("loss")["class_path"] == "torch.nn.CrossEntropyLoss"
     assert {str(f.relative_to(RUN)) for f in RUN.rglob("*") if f.is_file() and "events" not in f.name} == {
         "config.yaml",
         "metrics.csv",

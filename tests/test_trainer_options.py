@@ -116,7 +116,7 @@ def test_what_lightning_logs_of_what_was_asked_for(
 
 def test_another_progress_bar(fit: Fit, kindling: Kindling) -> None:
     fit("--trainer.callbacks+=TQDMProgressBar", epochs=3)
-    assert "epoch 3/3  train/loss 0." in kindling.out
+    assert "epoch 3/3  train loss 0." in kindling.out
 
 
 def test_a_network_whose_backbone_is_trained_later(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:

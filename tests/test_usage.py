@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Kindling
+from conftest import ROOT, Kindling, needs
 
 from kindling.cli.commands import COMMANDS
 from kindling.data import DATA
 from kindling.models import MODELS
 from kindling.registry import losses
+from kindling.runs import class_names
 
 FIT = ("fit", "--model", "SimpleNet")
 LIGHT = [
@@ -176,6 +177,20 @@ def test_fit_help_is_two_screens(kindling: Kindling, shipped: None) -> None:
     assert max(map(len, out.splitlines())) <= 80
     for named in (*MODELS, *DATA, *losses(), "--lr", "--epochs", "--ckpt_path", "auto", "--test_after_fit true"):
         assert named in out
+
+
+def test_a_network_whose_line_is_missing(kindling: Kindling, shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("NeuralNetwork", "TabularCSV")
+    monkeypatch.delitem(MODELS, "NeuralNetwork")
+    monkeypatch.delitem(DATA, "TabularCSV")
+    class_names.classes.cache_clear()
+    line = kindling.fails("fit", "--model", "NeuralNetwork")
+    assert "kindling.models.neural_network has it, but kindling.models does not list it: add the line" in line
+    assert (
+        '"NeuralNetwork": Entry("kindling.models.neural_network", default_data="NAME"), to src/kindling/models/' in line
+    )
+    line = kindling.fails("fit", "--model", "SimpleNet", "--data", "TabularCSV")
+    assert '"TabularCSV": Entry("kindling.data.tabular_csv"), to src/kindling/data/__init__.py' in line
 
 
 def test_the_options_of_ones_own_network_are_shown(kindling: Kindling) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from kindling import registry
 from kindling.cli.commands import COMMANDS, own_options
-from kindling.data import DATA
+from kindling.data import DATA, IN_PYTHON
 from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.models import MODELS
@@ -182,8 +182,8 @@ def _import_path(kind: str, value: str) -> str:
     typed = f"--{kind} {value}"
     if "/" in value or value.endswith(".py"):
         raise UsageError(
-            f"{typed}: a class is named by module.Class, not by its file, and the module has to lie "
-            "where Python looks for modules, e.g. in a folder that PYTHONPATH names"
+            f"{typed}: a class is named by module.Class, not by its file: my_module.MyClass for a class in "
+            "my_module.py, in the current folder or where Python looks for modules"
         )
     if "." in value:
         return value
@@ -194,6 +194,13 @@ def _import_path(kind: str, value: str) -> str:
         )
     paths = classes(kind)
     if value not in paths:
+        listed = kind in ("model", "data") and value not in IN_PYTHON
+        if listed and (module := registry.defining_module(PACKAGES[kind], value)):
+            usual = ', default_data="NAME"' if kind == "model" else ""
+            raise UsageError(
+                f"{typed}: {module} has it, but {PACKAGES[kind]} does not list it: add the line  "
+                f'"{value}": Entry("{module}"{usual}),  to src/{PACKAGES[kind].replace(".", "/")}/__init__.py'
+            )
         where = "" if kind in ("model", "data") else f" in {PACKAGES[kind]}"
         hint = nearest(value, paths) or f": there are {', '.join(paths)}"
         raise UsageError(f"{typed}: there is no {kind} {value!r}{where}{hint}")

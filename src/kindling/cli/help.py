@@ -124,7 +124,7 @@ def _own_options(command: str) -> Iterator[tuple[str, str, str]]:
     function = commands.function(command)
     for name, text in registry.described(inspect.getdoc(function) or "").items():
         kind: Any = inspect.signature(function).parameters[name].annotation
-        yield name, {bool: "true", int: "N", float: "X", str: "NAME"}.get(kind) or "NAME", text
+        yield name, {bool: "true", int: "N", float: "X"}.get(kind) or "NAME", text
 
 
 def _of_class(option: str, entry: Entry, name: str) -> str:
