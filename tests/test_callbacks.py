@@ -51,7 +51,7 @@ def callback(name: str, *options: str) -> tuple[str, ...]:
     "options",
     [
         callback(*EMA),
-        (*callback(*EMA), "--model.loss=CrossEntropyLoss", "--model.loss.weight=[1, 2.3]"),
+        (*callback(*EMA), "--loss=CrossEntropyLoss", "--loss.weight=[1, 2.3]"),
         callback("EarlyStopping", "monitor=val/loss", "patience=1", "min_delta=0.05"),
         callback("StochasticWeightAveraging", "swa_lrs=0.05", "swa_epoch_start=3"),
         (*callback("BackboneFinetuning", "unfreeze_backbone_at_epoch=2"), "--model=backboned.Backboned",

@@ -62,7 +62,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]
         Path("t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 7},{'pq'[n % 2]}\n" for n in range(90)))
         assert main([*FIT, *SMALL]) == 0
         table = ("--data=TabularCSV", f"--data.path={Path('t.csv').absolute()}", "--data.target=y")
-        assert main([*FIT, *table, "--model.loss=NLLLoss", "--lr_scheduler=StepLR", "--lr_scheduler.step_size=1"]) == 0
+        assert main([*FIT, *table, "--loss=NLLLoss", "--lr_scheduler=StepLR", "--lr_scheduler.step_size=1"]) == 0
         patch.setattr(SimpleNet, "training_step", interrupted)
         assert main([*FIT, *SMALL]) == 143
         runs = [RUN.with_name(f"version_{n}") for n in range(3)]

@@ -20,6 +20,25 @@ def scores_of(run: Path = RUN) -> dict[str, float]:
     return scores
 
 
+def test_runs_are_named_and_the_newest_says_that_it_is(fit: Fit, kindling: Kindling) -> None:
+    logs = Path("lightning_logs")
+    assert [fit(*name, epochs=1).name for name in (("--name=cars",), (), ("--name", "cars"))] == [
+        "cars_0",
+        "version_1",
+        "cars_2",
+    ]
+    others = "This is the newest run; for another one, type e.g. --ckpt_path version_1\n"
+    out = kindling("validate", "--ckpt_path", "best")
+    assert out.startswith(f"Validating {logs}/cars_2/checkpoints/best.ckpt (SimpleNet, epoch 1)\n{others}")
+    assert others not in kindling("validate", "--ckpt_path", "cars_0")
+    assert (logs / "cars_0/validate.json").is_file()
+    line = kindling.fails("fit", "--ckpt_path", "last", "--name", "dogs", "--epochs", "2")
+    assert f"--name dogs: training resumes in {logs}/cars_2, which has its name already" in line
+    assert "--name a/b: it is of letters" in kindling.fails("fit", "--model", "SimpleNet", "--name", "a/b")
+    out = kindling("fit", "--model", "SimpleNet", "--ckpt_path", "auto", "--name", "cars", "--epochs", "2")
+    assert f"Resuming from {logs}/cars_2/checkpoints/last.ckpt (SimpleNet, epoch 1)\n{others}" in out
+
+
 @pytest.mark.parametrize(
     ("which", "file"),
     [

@@ -157,7 +157,7 @@ def encoded(cells: list[dict[str, str]], told: dict[str, Any]) -> NDArray[Any]:
     return np.array([[number(c, row[c["column"]]) for c in told["columns"]] for row in cells], dtype=told["dtype"])
 
 
-GAUSSIAN = ["--model.loss", "GaussianNLLLoss"]
+GAUSSIAN = ["--loss", "GaussianNLLLoss"]
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from kindling.runs.folder import Run
+
 Fit = Callable[..., Path]
 
 
@@ -25,6 +27,8 @@ def test_the_first_command_trains_quietly_and_leaves_a_whole_run(kindling: Kindl
     assert [line[:11] for line in out[1:11]] == [f"epoch {n:2}/10" for n in range(1, 11)]
     assert out[11].startswith("Best epoch 8: val/loss 0.0")
     assert len(out) == 14
+    assert max(map(len, out[1:11])) <= 80
+    assert Run(RUN).options("loss")["class_path"] == "torch.nn.CrossEntropyLoss"
     assert {str(f.relative_to(RUN)) for f in RUN.rglob("*") if f.is_file() and "events" not in f.name} == {
         "config.yaml",
         "metrics.csv",

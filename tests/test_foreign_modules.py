@@ -97,7 +97,7 @@ def test_arguments_of_its_own_that_are_called_like_ours(kindling: Kindling) -> N
         "    def __init__(self, in_features: int = 2, num_outputs: int = 2, loss_scale: float = 1.0) -> None:\n"
         "        super().__init__(in_features, 8, num_outputs)\n"
     )
-    own = ("--model=scaled.Scaled", "--data=SyntheticTabular", "--model.loss_scale=3", "--model.loss=NLLLoss")
+    own = ("--model=scaled.Scaled", "--data=SyntheticTabular", "--model.loss_scale=3", "--loss=NLLLoss")
     kindling("fit", *own, "--trainer.max_epochs=1")
     config = yaml.safe_load((RUN / "config.yaml").read_text())
     assert config["model"]["init_args"] == {"loss_scale": 3.0}

@@ -110,6 +110,7 @@ def test_ctrl_c_twice_stops_at_once(kindling: Kindling, signal_at: Callable[...,
     signal_at(60, signal.SIGINT, signal.SIGINT)
     kindling("fit", "--model=SimpleNet", "--checkpoint_every=8", code=130)
     assert "resumes after step 58\n" in kindling.out
+    assert "Ctrl-C: saving after this step; press again to stop at once" in kindling.err
 
 
 def test_within_an_epoch_the_data_can_not_change(kindling: Kindling, signal_at: Callable[..., None]) -> None:

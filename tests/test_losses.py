@@ -37,7 +37,7 @@ def scores() -> dict[str, float]:
 @pytest.mark.first_by_default
 @pytest.mark.parametrize("loss", [*CLASS_LOSSES, *BINARY_LOSSES])
 def test_on_two_classes(kindling: Kindling, loss: str) -> None:
-    kindling("fit", "--model=SimpleNet", f"--model.loss={loss}", "--trainer.max_epochs=6", "--test_after_fit=true")
+    kindling("fit", "--model=SimpleNet", f"--loss={loss}", "--trainer.max_epochs=6", "--test_after_fit=true")
     assert kindling.err == ""
     parameters = 129 if loss in BINARY_LOSSES else 162
     assert f"SimpleNet, {loss}, {parameters} parameters" in kindling.out
@@ -51,7 +51,7 @@ def test_on_two_classes(kindling: Kindling, loss: str) -> None:
 def test_on_ten_classes(kindling: Kindling, loss: str) -> None:
     kindling(
         *("fit", "--model=SimpleNet", "--data=FashionMNIST", "--data.val_size=40", "--data.batch_size=16"),
-        *(f"--model.loss={loss}", "--trainer.max_epochs=10", "--test_after_fit=true"),
+        *(f"--loss={loss}", "--trainer.max_epochs=10", "--test_after_fit=true"),
     )
     assert scores()["test/acc"] >= 0.9
 
@@ -73,7 +73,7 @@ EVENTS = ("--data=TabularCSV", "--data.path=events.csv", "--data.target=count", 
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("loss", NUMBER_LOSSES)
 def test_on_a_number(kindling: Kindling, loss: str) -> None:
-    options = (f"--model.loss={loss}", "--trainer.max_epochs=30", "--test_after_fit=true")
+    options = (f"--loss={loss}", "--trainer.max_epochs=30", "--test_after_fit=true")
     kindling("fit", "--model=SimpleNet", *EVENTS, *options)
     assert scores()["test/r2"] >= 0.8
     assert scores()["test/mae"] < 8  # counts go up to 80, and scatter by their square root
@@ -88,46 +88,46 @@ def test_on_a_number(kindling: Kindling, loss: str) -> None:
     ("loss", "message"),
     [
         ("HuberLoss", "HuberLoss is not for label, which is one of two classes: choose one of CrossEntropyLoss, "),
-        ("HubrLoss", "--model.loss HubrLoss: there is no loss 'HubrLoss' in torch.nn, did you mean HuberLoss"),
+        ("HubrLoss", "--loss HubrLoss: there is no loss 'HubrLoss' in torch.nn, did you mean HuberLoss"),
         ("CTCLoss", "CTCLoss takes more than options can describe: write a network that makes its own, as TripletNet"),
         ("TripletMarginLoss", "TripletMarginLoss takes more than options can describe"),
     ],
 )
 def test_what_a_loss_is_not_for(kindling: Kindling, loss: str, message: str) -> None:
-    assert message in kindling.fails("fit", "--model=SimpleNet", f"--model.loss={loss}")
+    assert message in kindling.fails("fit", "--model=SimpleNet", f"--loss={loss}")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (
-            ("--model.loss.weight=[1, 2, 3]",),
-            "--model.loss CrossEntropyLoss: weight tensor should be",
+            ("--loss.weight=[1, 2, 3]",),
+            "--loss CrossEntropyLoss: weight tensor should be",
         ),
-        (("--model.loss.weight=abc",), "--model.loss.weight abc: should be Tensor"),
-        (("--model.loss.label_smoothing=x",), "--model.loss.label_smoothing x: should be float"),
-        (("--model.loss.wait=1",), "no option --model.loss.wait, did you mean --model.loss.weight?"),
-        (("--model.loss.reduction=none",), "--model.loss.reduction none: a loss to train by is one number"),
+        (("--loss.weight=abc",), "--loss.weight abc: should be Tensor"),
+        (("--loss.label_smoothing=x",), "--loss.label_smoothing x: should be float"),
+        (("--loss.wait=1",), "no option --loss.wait, did you mean --loss.weight?"),
+        (("--loss.reduction=none",), "--loss.reduction none: a loss to train by is one number"),
     ],
 )
 def test_arguments_that_a_loss_does_not_take(kindling: Kindling, options: tuple[str, ...], message: str) -> None:
-    assert message in kindling.fails("fit", "--model=SimpleNet", "--model.loss=CrossEntropyLoss", *options)
+    assert message in kindling.fails("fit", "--model=SimpleNet", "--loss=CrossEntropyLoss", *options)
 
 
 @pytest.mark.usefixtures("events")
 def test_a_number_is_no_class(kindling: Kindling) -> None:
-    line = kindling.fails("fit", "--model=SimpleNet", *EVENTS, "--model.loss=NLLLoss")
+    line = kindling.fails("fit", "--model=SimpleNet", *EVENTS, "--loss=NLLLoss")
     assert "NLLLoss is not for count, which is a number: choose one of MSELoss, L1Loss, SmoothL1Loss, " in line
 
 
 def test_counts_are_not_negative(kindling: Kindling) -> None:
     pd.DataFrame({"a": range(40), "y": np.linspace(-2, 5, 40)}).to_csv("t.csv", index=False)
-    options = ("--data=TabularCSV", "--data.path=t.csv", "--data.target=y", "--model.loss=PoissonNLLLoss")
+    options = ("--data=TabularCSV", "--data.path=t.csv", "--data.target=y", "--loss=PoissonNLLLoss")
     assert "PoissonNLLLoss counts, and y is as low as -" in kindling.fails("fit", "--model=SimpleNet", *options)
 
 
 def test_a_losss_arguments_come_back_with_the_checkpoint(kindling: Kindling) -> None:
-    weighted = ("--model.loss=CrossEntropyLoss", "--model.loss.weight=[1, 5]", "--model.loss.label_smoothing=0.2")
+    weighted = ("--loss=CrossEntropyLoss", "--loss.weight=[1, 5]", "--loss.label_smoothing=0.2")
     kindling("fit", "--model=SimpleNet", *weighted, "--trainer.max_epochs=2", "--test_after_fit=true")
     after_fit = scores()
     kindling("test", "--ckpt_path=best")
@@ -161,7 +161,7 @@ def test_a_loss_of_ones_own_is_fed_as_the_usual_one(kindling: Kindling, monkeypa
         "        return ((1 - (-loss).exp()) ** self.gamma * loss).mean()\n"
     )
     monkeypatch.syspath_prepend(".")
-    own = ("--model.loss=focal.Focal", "--model.loss.gamma=1.5")
+    own = ("--loss=focal.Focal", "--loss.gamma=1.5")
     kindling("fit", "--model=SimpleNet", *own, "--trainer.max_epochs=6", "--test_after_fit=true")
     assert "SimpleNet, Focal, 162 parameters" in kindling.out
     assert scores()["test/acc"] >= 0.93

@@ -175,7 +175,8 @@ def test_a_test_of_a_table_leaves_pictures_and_mistakes(run: Path, kindling: Kin
     assert kindling.err == ""
     assert names(run) == {"confusion.png", "reliability.png", "boundary.png", "mistakes.png", "mistakes.csv"}
     table = rows(run / "mistakes.csv")
-    shown = kindling.out.splitlines()[-1].split()
+    shown, files = (line.split() for line in kindling.out.splitlines()[-2:])
+    assert {name.strip(",") for name in files[2:]} == names(run)
     assert len(table) == round((1 - float(shown[3])) * 200) > 0
     assert list(table[0]) == ["label", "price", "rating", "prediction", "probability"]
     for row in table:
@@ -219,7 +220,7 @@ def test_a_test_of_images_shows_the_worst_and_projects_all(kindling: Kindling, f
 
     kindling("test", "--ckpt_path", "best")
     assert kindling.err == ""
-    assert len(kindling.out.splitlines()) == 2
+    assert len(kindling.out.splitlines()) == 3
     assert (RUN / "projector_config.pbtxt").read_text() == config
     assert config.count("tensor_path") == 1
 

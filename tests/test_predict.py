@@ -147,7 +147,7 @@ def test_a_column_of_the_data_is_never_replaced(kindling: Kindling) -> None:
     table = "".join(f"{n},{n % 5},{n % 3},{n / 7:.3f}\n" for n in range(60))
     Path("table.csv").write_text(f"a,std,error,y\n{table}")
     fit = ("fit", "--model=SimpleNet", "--data=TabularCSV", "--data.path=table.csv", "--data.target=y")
-    kindling(*fit, "--model.loss=GaussianNLLLoss", "--trainer.max_epochs=1", "--test_after_fit=true")
+    kindling(*fit, "--loss=GaussianNLLLoss", "--trainer.max_epochs=1", "--test_after_fit=true")
     kindling("predict", "--ckpt_path=best")
     assert list(rows(RUN / "predictions.csv")[0]) == ["a", "std (data)", "error", "y", "prediction", "std"]
     mistaken = rows(RUN / "mistakes.csv")

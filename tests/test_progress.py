@@ -5,9 +5,13 @@ import pty
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import pytest
-from conftest import SCRIPT
+from conftest import SCRIPT, Kindling
+
+from kindling.callbacks.report import predictions
+from kindling.callbacks.report.progress import Progress
 
 
 @pytest.mark.slow
@@ -33,5 +37,15 @@ def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     for part in ("epoch 1/1:", "/1250 [", "<", "batch/s", "loss=0.", "acc=0."):
         assert part in last
     assert 5 < len(drawn) < 625  # far from one a step, also where the machine is busy
-    assert "epoch 1/1  train/loss" in out
+    assert "epoch 1/1  train loss" in out
     assert "\r" not in out
+
+
+def test_the_bar_is_gone_before_predictions_are_shown(
+    kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(Progress, "_close", lambda bar: seen.append("closed"))
+    monkeypatch.setattr(predictions, "_table", lambda columns: seen.append("table"))
+    kindling("predict", "--ckpt_path=best")
+    assert seen == ["closed", "closed", "table"]  # the first before it opens

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from conftest import RUN, Kindling, equal, rows, weights
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
@@ -115,7 +115,8 @@ def test_mistakes_are_exceptions() -> None:
         (UsageError, "no option 'max_epoch', did you mean max_epochs", {"max_epoch": 1}),
         (UsageError, "the model is 3: give a LightningModule", {"model": 3}),
         (UsageError, "the data is a float: give a LightningDataModule", {"data": 0.5}),
-        (DataError, "which states no facts", {"data": None}),
+        (DataError, "which states no facts: change --data", {"data": None}),
+        (DataError, "states no facts: add a property facts that returns", {"data": LightningDataModule()}),
         (UsageError, "there is no optimizer 'Adm'", {"optimizer": "Adm"}),
         (
             UsageError,

@@ -20,7 +20,7 @@ from kindling.cli import main
 SEEDS = range(40)
 TABLE = ("--data=TabularCSV", "--data.path=table.csv", "--data.target=y", "--data.batch_size=8")
 IMAGES = ("--data.val_size=50", "--data.batch_size=10")
-LOSSES = [(), ("--model.loss=HuberLoss",)]
+LOSSES = [(), ("--loss=HuberLoss",)]
 DATA = [  # networks, and data of 7 to 25 batches an epoch
     ("SimpleNet", ()),
     ("SimpleNet", ("--data.train_size=300", "--data.batch_size=20")),

@@ -26,7 +26,7 @@ def test_the_ten_columns_of_the_sequential_network(kindling: Kindling) -> None:
     loaded.data.assign(progress=high).to_csv("diabetes.csv", index=False)
     table = ("--data=TabularCSV", "--data.path=diabetes.csv", "--data.target=progress")
     for loss in ("BCELoss", "MSELoss"):
-        kindling("fit", "--model=SequentialNN", *table, f"--model.loss={loss}", "--trainer.max_epochs=30")
+        kindling("fit", "--model=SequentialNN", *table, f"--loss={loss}", "--trainer.max_epochs=30")
         assert f"SequentialNN, {loss}, 61 parameters, on diabetes.csv (progress: 2 classes)" in kindling.out
         kindling("test", "--ckpt_path=best")
     for run in ("version_0", "version_1"):

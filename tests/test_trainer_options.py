@@ -70,7 +70,7 @@ def test_options_typed_as_one_count_as_typed(kindling: Kindling, run: Path) -> N
     assert steps(run)[-1] == 300
     parts: tuple[str, ...] = (
         "--model={class_path: SimpleNet, init_args: {hidden: 8}}",
-        "--model.loss={class_path: NLLLoss}",
+        "--loss={class_path: NLLLoss}",
     )
     parts += ("--optimizer={class_path: LBFGS, init_args: {lr: 1e-1, line_search_fn: null}}",)
     parts += ("--data={class_path: SyntheticTabular, init_args: {samples: [[1, 2.5]]}}",)
@@ -116,7 +116,7 @@ def test_what_lightning_logs_of_what_was_asked_for(
 
 def test_another_progress_bar(fit: Fit, kindling: Kindling) -> None:
     fit("--trainer.callbacks+=TQDMProgressBar", epochs=3)
-    assert "epoch 3/3  train/loss 0." in kindling.out
+    assert "epoch 3/3  train loss 0." in kindling.out
 
 
 def test_a_network_whose_backbone_is_trained_later(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,9 +36,9 @@ TOUCH = cls("os.system", command="touch executed")
 ATTACKS: dict[str, tuple[dict[str, Any], str]] = {  # what, options, what the answer names
     "a nested callable of a loss": (
         {"loss": cls("torch.nn.TripletMarginWithDistanceLoss", distance_function=TOUCH)},
-        "torch.nn.TripletMarginWithDistanceLoss for --model.loss",
+        "torch.nn.TripletMarginWithDistanceLoss for --loss",
     ),
-    "a nested class of a known loss": ({"loss": cls("torch.nn.NLLLoss", weight=TOUCH)}, "os.system for --model.loss."),
+    "a nested class of a known loss": ({"loss": cls("torch.nn.NLLLoss", weight=TOUCH)}, "os.system for --loss."),
     "a function as loss": ({"loss": cls("subprocess.getoutput", cmd="touch executed")}, "subprocess.getoutput"),
     "a function as data": ({"data": cls("subprocess.getoutput", cmd="touch executed")}, "getoutput for --data"),
     "a module as network": ({"model": cls("spy.SimpleNet")}, "spy.SimpleNet for --model"),

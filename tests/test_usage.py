@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Kindling
+from conftest import ROOT, Kindling, needs
 
 from kindling.cli.commands import COMMANDS
 from kindling.data import DATA
 from kindling.models import MODELS
+from kindling.registry import losses
+from kindling.runs import class_names
 
 FIT = ("fit", "--model", "SimpleNet")
 LIGHT = [
@@ -32,6 +34,17 @@ LIGHT = [
     (("fit", "--data.root", "x", "--model", "SimpleNet"), "no option --data.root: there are train_size, "),
     ((*FIT, "--ckpt", "best"), "no option --ckpt, did you mean --ckpt_path?"),
     (("fit", "--modle", "SimpleNet"), "no option --modle, did you mean --model?"),
+    (("fit", "SimpleNet"), "SimpleNet is no option, did you mean --model SimpleNet?"),
+    (("test", "best"), "best is no option, did you mean --ckpt_path best?"),
+    (("fit", "my.yaml"), "my.yaml is no option, did you mean -c my.yaml?"),
+    ((*FIT, "--gpus", "2"), "no option --gpus, did you mean --trainer.devices?"),
+    ((*FIT, "--learning_rate", "0.1"), "no option --learning_rate, did you mean --lr?"),
+    ((*FIT, "--batch-size", "8"), "no option --batch-size, did you mean --batch_size?"),
+    ((*FIT, "--precision", "16"), "no option --precision, did you mean --trainer.precision?"),
+    ((*FIT, "--hidden", "8"), "no option --hidden, did you mean --model.hidden?"),
+    ((*FIT, "--train_size", "8"), "no option --train_size, did you mean --data.train_size?"),
+    ((*FIT, "--weight_decay", "0.1"), "no option --weight_decay, did you mean --optimizer.weight_decay?"),
+    (("fit", "--help", "SimpleNet"), "--help SimpleNet: there is --help all, and --model.help NAME"),
     ((*FIT, "-c", "nowhere.yaml"), "-c nowhere.yaml: No such file or directory"),
     (("test",), "test needs a trained network: add --ckpt_path best (or last, a run, a file)"),
     (("test", "--ckpt_path", "best"), "no training run with a best.ckpt under lightning_logs: train one first"),
@@ -137,12 +150,72 @@ def test_kindling_is_the_same_program() -> None:
 
 
 def test_a_commands_help_lists_every_option(kindling: Kindling) -> None:
-    out = kindling("fit", "--help")
+    out = kindling("fit", "--help", "all")
     for option in ("--trainer.max_epochs", "--ckpt_path", "--test_after_fit", "--seed_everything", "--optimizer"):
         assert option in out
-    out = kindling("fit", "--model.help", "SimpleNet")
-    assert "--model.hidden" in out
-    assert "Width of the hidden layer" in out
+
+
+def test_a_commands_help_names_what_can_be_chosen_without_torch() -> None:
+    help = "from kindling.cli import main\nfor args in {}: main(['fit', *args])\n"
+    asked = [["--help"], ["--model.help", "SimpleNet"], ["--data.help=TabularCSV"], ["--trainer.help"]]
+    script = help.format(asked) + "import sys; print([m for m in ('torch', 'lightning', 'pandas') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    rest = result.stdout.split("One hidden layer", 2)[2]
+    assert rest.splitlines()[-1] == "[]"
+    for described in (
+        "  --model.hidden  int, 32\n      Width of the hidden layer.",
+        "  --data.gaps  Literal[mean, median, drop], mean\n      What fills a gap",
+        "  --trainer.devices  ",
+    ):
+        assert described in rest
+    assert "in_features" not in rest
+
+
+def test_fit_help_is_two_screens(kindling: Kindling, shipped: None) -> None:
+    out = kindling("fit", "--help")
+    assert len(out.splitlines()) <= 70
+    assert max(map(len, out.splitlines())) <= 80
+    for named in (*MODELS, *DATA, *losses(), "--lr", "--epochs", "--ckpt_path", "auto", "--test_after_fit true"):
+        assert named in out
+
+
+def test_a_network_whose_line_is_missing(kindling: Kindling, shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("NeuralNetwork", "TabularCSV")
+    monkeypatch.delitem(MODELS, "NeuralNetwork")
+    monkeypatch.delitem(DATA, "TabularCSV")
+    class_names.classes.cache_clear()
+    line = kindling.fails("fit", "--model", "NeuralNetwork")
+    assert "kindling.models.neural_network has it, but kindling.models does not list it: add the line" in line
+    assert (
+        '"NeuralNetwork": Entry("kindling.models.neural_network", default_data="NAME"), to src/kindling/models/' in line
+    )
+    line = kindling.fails("fit", "--model", "SimpleNet", "--data", "TabularCSV")
+    assert '"TabularCSV": Entry("kindling.data.tabular_csv"), to src/kindling/data/__init__.py' in line
+
+
+def test_the_options_of_ones_own_network_are_shown(kindling: Kindling) -> None:
+    Path("mine.py").write_text(
+        "from lightning.pytorch import LightningModule\n"
+        "class Mine(LightningModule):\n"
+        "    def __init__(self, depth: int = 3) -> None: super().__init__()\n"
+    )
+    assert "--model.depth" in kindling("fit", "--model.help", "mine.Mine")
+
+
+def test_short_forms_stand_for_the_full_names(kindling: Kindling) -> None:
+    short = ("--lr=0.5", "--epochs=3", "--batch_size", "16", "--seed", "7", "--model.loss=NLLLoss")
+    full = (
+        "--optimizer.lr=0.5",
+        "--trainer.max_epochs=3",
+        "--data.batch_size=16",
+        "--seed_everything=7",
+        "--loss=NLLLoss",
+    )
+    assert kindling(*FIT, *short, "--print_config") == kindling(*FIT, *full, "--print_config")
+    assert "max_epochs: 4\n" in kindling(*FIT, "--max_epochs", "4", "--print_config")
+    Path("short.yaml").write_text("lr: 0.5")
+    line = kindling.fails(*FIT, "-c", "short.yaml")
+    assert "-c short.yaml: lr can be typed, but in a file it is optimizer.lr, nested as --print_config shows" in line
 
 
 def test_list_shows_models_data_and_recipes(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ of the files that define them, ours, Lightning's and torch's; a class is importe
 import ast
 import difflib
 import importlib
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -22,6 +23,18 @@ class Entry(NamedTuple):
 
     module: str
     default_data: str | None = None
+
+
+class Argument(NamedTuple):
+    """An argument of a class, as its source has it; ``text`` is of the docstring's ``Args:``."""
+
+    name: str
+    type: str
+    default: str | None
+    text: str
+
+
+TRAINER = Entry("lightning.pytorch.trainer.trainer")
 
 
 def load(entries: Mapping[str, Entry], name: str, package: str) -> Any:
@@ -46,16 +59,50 @@ def import_class(path: str, option: str) -> Any:
 
 def summary(entry: Entry, name: str) -> str:
     """First line of the class's docstring."""
-    return (ast.get_docstring(_class(_file(entry.module), name)) or "").partition("\n")[0]
+    return description(entry, name).partition("\n")[0]
+
+
+def description(entry: Entry, name: str) -> str:
+    """What the class's docstring says before its first section."""
+    text = ast.get_docstring(_class(_file(entry.module), name)) or ""
+    return re.split(r"\n\n(?:Args|Raises|Returns):", text)[0]
 
 
 def options(entry: Entry, name: str) -> list[str]:
     """Arguments of the class's ``__init__`` that are options of the command line."""
-    return [name for name in _init_arguments(_file(entry.module), name) if name not in SIZES]
+    return [argument.arg for argument, _ in _init_arguments(entry, name) if argument.arg not in SIZES]
+
+
+def described_options(entry: Entry, name: str) -> list[Argument]:
+    """Likewise, with their types, defaults and descriptions."""
+    nodes = [_class(_file(entry.module), name), _init(entry, name)]
+    texts = described("".join(ast.get_docstring(node) or "" for node in nodes if node))
+    aliases = {getattr(node.targets[0], "id", ""): node.value for node in _assignments(entry.module)}
+    arguments = []
+    for argument, default in _init_arguments(entry, name):
+        kind = aliases.get(getattr(argument.annotation, "id", ""), argument.annotation)
+        if argument.arg not in SIZES:
+            typed, usual = ast.unparse(kind) if kind else "", ast.unparse(default) if default else None
+            arguments.append(Argument(argument.arg, typed, usual, texts.get(argument.arg, "")))
+    return arguments
+
+
+def described(docstring: str) -> dict[str, str]:
+    """Descriptions by name, of what a docstring has under ``Args:``."""
+    # each is a name and a colon, followed by lines that are further to the right
+    found = re.findall(r"^    (\w+): (.+(?:\n(?: {5,}.*|$))*)", docstring.partition("Args:\n")[2], re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
 
 
 def trainer_options() -> list[str]:
-    return _init_arguments(_file("lightning.pytorch.trainer.trainer"), "Trainer")
+    return options(TRAINER, "Trainer")
+
+
+def defining_module(package: str, name: str) -> str | None:
+    """The module directly in a package whose file defines the class ``name``, listed or not; None for none."""
+    files = sorted(file for file in _file(package).parent.glob("*.py") if file.stem != "base")
+    found = (f for f in files if re.search(rf"^class {re.escape(name)}\b", f.read_text(encoding="utf-8"), re.MULTILINE))
+    return next((f"{package}.{file.stem}" for file in found), None)
 
 
 def optimizers() -> list[str]:
@@ -69,11 +116,18 @@ def lr_schedulers() -> list[str]:
 
 def losses() -> list[str]:
     """Losses of ``torch.nn`` that the networks can be trained by."""
-    names: list[str] = []
+    return list(dict.fromkeys(name for names in losses_by_kind().values() for name in names))
+
+
+def losses_by_kind() -> dict[str, list[str]]:
+    """Likewise, by the names of the tables in ``tasks.losses``."""
+    found: dict[str, list[str]] = {}
     for node in _tree(_file("kindling.tasks.losses")).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict | ast.Tuple):
-            names += [ast.literal_eval(n) for n in getattr(node.value, "keys", None) or node.value.elts]  # type: ignore
-    return list(dict.fromkeys(names))
+            table = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            keys = getattr(node.value, "keys", None) or node.value.elts  # type: ignore[union-attr]
+            found[ast.unparse(table)] = [ast.literal_eval(key) for key in keys]
+    return found
 
 
 def nearest(name: str, known: Iterable[str], before: str = "") -> str:
@@ -106,11 +160,24 @@ def _class(file: Path, name: str) -> ast.ClassDef:
     return next(node for node in _tree(file).body if isinstance(node, ast.ClassDef) and node.name == name)
 
 
-def _init_arguments(file: Path, name: str) -> list[str]:
-    for node in _class(file, name).body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            return [a.arg for a in (*node.args.args[1:], *node.args.kwonlyargs)]
-    return []
+def _init(entry: Entry, name: str) -> ast.FunctionDef | None:
+    body = _class(_file(entry.module), name).body
+    return next((node for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
+
+
+def _init_arguments(entry: Entry, name: str) -> list[tuple[ast.arg, ast.expr | None]]:
+    """With their defaults."""
+    init = _init(entry, name)
+    if init is None:
+        return []
+    named = init.args.args[1:]
+    required = len(named) - len(init.args.defaults)
+    defaults = [*[None] * required, *init.args.defaults, *init.args.kw_defaults]
+    return list(zip((*named, *init.args.kwonlyargs), defaults, strict=True))
+
+
+def _assignments(module: str) -> list[ast.Assign]:
+    return [node for node in _tree(_file(module)).body if isinstance(node, ast.Assign)]
 
 
 def _public_names(module: str, imported: bool) -> list[str]:

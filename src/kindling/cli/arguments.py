@@ -10,12 +10,12 @@ import yaml
 
 from kindling import registry
 from kindling.cli.commands import COMMANDS, own_options
-from kindling.data import DATA
+from kindling.data import DATA, IN_PYTHON
 from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.models import MODELS
 from kindling.registry import nearest
-from kindling.runs.class_names import PACKAGES, as_typed, classes, is_class
+from kindling.runs.class_names import PACKAGES, classes, is_class
 from kindling.runs.trust import texts
 
 CLASS_OPTIONS = tuple(PACKAGES)
@@ -28,6 +28,14 @@ ONLY = {option: command for command in COMMANDS for option in own_options(comman
 TYPED = ("help", "config", "print_config")  # options that a -c file can't hold
 SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode", "threshold")  # and so taken by all commands
 OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT, "ckpt_path", *ONLY)
+SHORT = {  # what people type first; -c files have the full names alone, as config.yaml does
+    "lr": "optimizer.lr",
+    "epochs": "trainer.max_epochs",
+    "max_epochs": "trainer.max_epochs",
+    "batch_size": "data.batch_size",
+    "seed": "seed_everything",
+}
+MEANT = {"gpus": "trainer.devices", "learning_rate": "lr", "workers": "data.num_workers", "resume": "ckpt_path"}
 Config = dict[str, Any]  # the options of a -c file; a class is {"class_path": ..., "init_args": {...}}
 
 
@@ -102,9 +110,12 @@ def parse(args: list[str]) -> Request:
     for key, value in _split(args[1:]):
         if command == "list" and key != "help":
             raise UsageError("list takes no options")
-        if value is None and key not in ("help", "print_config") and not key.endswith(".help"):
+        if key == "help" and value not in (None, "all"):
+            raise UsageError(f"--help {value}: there is --help all, and --model.help NAME")
+        if value is None and key not in ("help", "print_config", "trainer.help"):
             raise UsageError(f"--{key} needs a value: --{key} VALUE")
-        # said of the model, but no argument of its class: every network has a loss
+        key = SHORT.get(key, key)
+        # may be said of the model, but is no argument of its class: every network has a loss
         name = key.removeprefix("model.") if f"{key}.".startswith("model.loss.") else key
         if key == "config":
             configs[f"-c {value}"] = _read_config(str(value))
@@ -140,22 +151,39 @@ def _split(rest: list[str]) -> Iterator[Option]:
         key, equals, value = token.partition("=")
         name = {"-c": "config", "-h": "help"}.get(key) or (key[2:] if key.startswith("--") else "")
         if not name:
-            raise UsageError(f"{token} is no option: options are typed as --name value")
-        alone = name in ("help", "print_config")
+            raise UsageError(f"{token} is no option{_meant(token)}")
+        alone = name in ("print_config", "trainer.help")
         if not equals and not alone and i + 1 < len(rest) and not rest[i + 1].startswith(("--", "-c", "-h")):
             value = next(tokens)[1]
         yield Option(name, value or None)
+
+
+def _meant(token: str) -> str:
+    """What to type for a word that is no option."""
+    kinds = {"--model": MODELS, "--data": DATA, "--loss": classes("loss"), "--optimizer": classes("optimizer")}
+    kinds["--ckpt_path"] = {"best": "", "last": "", "auto": ""}
+    option = next((option for option, known in kinds.items() if token in known), "")
+    option = option or {".yaml": "-c", ".yml": "-c", ".ckpt": "--ckpt_path"}.get(Path(token).suffix, "")
+    return f", did you mean {option} {token}?" if option else ": options are typed as --name value"
+
+
+def _full_name(name: str, request: Request) -> str:
+    """Where an option stands whose name lacks what comes before the dot; empty if nowhere."""
+    entries = {key: listed.get(request.class_name(key)) for key, listed in (("model", MODELS), ("data", DATA))}
+    known = {key: registry.options(entry, request.class_name(key)) for key, entry in entries.items() if entry}
+    known |= {"trainer": registry.trainer_options(), "optimizer": ["weight_decay", "momentum", "betas", "eps"]}
+    return next((f"{key}.{name}" for key, names in known.items() if name in names), "")
 
 
 def _import_path(kind: str, value: str) -> str:
     """The import path of a class that may be given by its name alone; the value of any other option as it is."""
     if kind not in CLASS_OPTIONS or (value == "null" and kind != "model"):  # there is no training without a model
         return value
-    typed = f"--{as_typed(kind)} {value}"
+    typed = f"--{kind} {value}"
     if "/" in value or value.endswith(".py"):
         raise UsageError(
-            f"{typed}: a class is named by module.Class, not by its file, and the module has to lie "
-            "where Python looks for modules, e.g. in a folder that PYTHONPATH names"
+            f"{typed}: a class is named by module.Class, not by its file: my_module.MyClass for a class in "
+            "my_module.py, in the current folder or where Python looks for modules"
         )
     if "." in value:
         return value
@@ -166,6 +194,13 @@ def _import_path(kind: str, value: str) -> str:
         )
     paths = classes(kind)
     if value not in paths:
+        listed = kind in ("model", "data") and value not in IN_PYTHON
+        if listed and (module := registry.defining_module(PACKAGES[kind], value)):
+            usual = ', default_data="NAME"' if kind == "model" else ""
+            raise UsageError(
+                f"{typed}: {module} has it, but {PACKAGES[kind]} does not list it: add the line  "
+                f'"{value}": Entry("{module}"{usual}),  to src/{PACKAGES[kind].replace(".", "/")}/__init__.py'
+            )
         where = "" if kind in ("model", "data") else f" in {PACKAGES[kind]}"
         hint = nearest(value, paths) or f": there are {', '.join(paths)}"
         raise UsageError(f"{typed}: there is no {kind} {value!r}{where}{hint}")
@@ -176,8 +211,14 @@ def _check_name(key: str, request: Request, where: str = "") -> None:
     first, _, rest = key.rstrip("+").partition(".")
     second = rest.partition(".")[0]
     place = f"{where}: " if where else ""
+    if where and first in SHORT:
+        raise UsageError(
+            f"{place}{first} can be typed, but in a file it is {SHORT[first]}, nested as --print_config shows"
+        )
     if first not in OPTIONS:
-        hint = nearest(first, OPTIONS, "--") or f": {request.command} --help lists them"
+        meant = MEANT.get(first) or _full_name(first, request)
+        hint = f", did you mean --{meant}?" if meant else nearest(first, (*OPTIONS, *SHORT), "--")
+        hint = hint or f": {request.command} --help lists them"
         raise UsageError(f"{place}no option --{key}{hint}")
     if where and first in TYPED:
         raise UsageError(f"{place}--{key} can't stand in a file: type it")

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from kindling.cli import arguments, commands, process
+from kindling.cli import arguments, commands, help, process
 from kindling.cli.arguments import Request
 from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
@@ -13,26 +13,6 @@ from kindling.runs import find
 from kindling.runs.folder import LOGS
 
 TRAINED = ("test", "validate", "predict", "export")  # the commands that need a trained network
-HELP = """\
-Usage: {program} COMMAND [OPTIONS]
-
-{commands}
-
-Options are typed, or kept in YAML files (-c FILE); what is typed wins.
-
-  --model NAME            the network; --model.OPTION VALUE for its options
-  --data NAME             the dataset, if not the usual one; --data.OPTION VALUE
-  --model.loss NAME       any of torch.nn that fits the data; likewise
-  --optimizer NAME        any of torch.optim; --optimizer.lr 0.01 and the like
-  --lr_scheduler NAME     any of torch.optim.lr_scheduler; likewise
-  --trainer.OPTION VALUE  any of Lightning's Trainer: max_epochs, devices, ...
-  --ckpt_path WHICH       best, last, a run (version_3) or a file; fit resumes
-                          it (auto: an unfinished run, or starts a new one)
-  --test_after_fit true   fit: test the best checkpoint at the end
-  --seed_everything N     42 unless given; true draws one, false sets none
-  --print_config          print all options as YAML and stop
-{program} fit --help lists every option.
-"""
 
 
 def main(args: list[str] | None = None) -> int:
@@ -55,16 +35,18 @@ def _run(args: list[str]) -> int:
     if not args:
         raise UsageError(f"no command: type e.g. {program} fit --model SimpleNet (--help shows more)")
     if args[0] in ("-h", "--help"):
-        listed = "\n".join(f"  {name:10} {commands.summary(name)}" for name in commands.COMMANDS)
-        print(HELP.format(program=program, commands=listed), end="")
+        print(help.of_program(program), end="")
         return 0
     request = arguments.parse(args)
+    if request.wants_help and (text := help.answer(request, program)):
+        print(text, end="")
+        return 0
     if request.command == "list":
-        if request.wants_help:
-            return _run(["--help"])
         commands.function(request.command)()
         return 0
     arguments.check_environment(os.environ)
+    if "" not in sys.path:
+        sys.path.append("")  # --model mine.Net is of the current folder; last, so that it hides no package
     checkpoint = None if request.wants_help else _checkpoint(request, program)
 
     gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second

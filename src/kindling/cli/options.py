@@ -15,7 +15,7 @@ from kindling.models import MODELS
 from kindling.models.base import PLATEAU, SupervisedModule
 from kindling.registry import import_class
 from kindling.runs import trust
-from kindling.runs.class_names import as_typed, canonical_of
+from kindling.runs.class_names import canonical_of
 from kindling.runs.find import Checkpoint
 from kindling.runs.trust import Options
 from kindling.training.job import RESTORED
@@ -82,12 +82,14 @@ def command_line(request: Request, restored: Options) -> list[str]:
         UsageError: No network or no data is chosen, or an option is given of a class that is not.
     """
     if request.wants_help:
-        return [token for option in request.options for token in option.tokens()]
+        # "--help all" is the parser's own --help
+        asked = [option._replace(value=None) if option.key == "help" else option for option in request.options]
+        return [token for option in asked for token in option.tokens()]
     defaults = _defaults(request, restored)
     for key in request.given:
         kind = key.partition(".")[0]
         if kind in CLASS_OPTIONS and not (request.has(kind) or restored.get(kind) or kind in defaults):
-            raise UsageError(f"--{as_typed(key)} needs --{as_typed(kind)} NAME beside it: add that")
+            raise UsageError(f"--{key} needs --{kind} NAME beside it: add that")
     first = [_as_config(restored)] if restored else []
     first += [f"--{key}={value}" for key, value in defaults.items()]
     first += [_as_config(spelled(config)) for config in request.configs]
@@ -188,12 +190,12 @@ def _check_nulls(key: str, spec: Options) -> None:
     for name, parameter in inspect.signature(import_class(spec["class_path"], f"--{key}")).parameters.items():
         kinds = get_args(parameter.annotation) or (parameter.annotation,)
         if spec.get("init_args", {}).get(name, "") is None and kinds[0] in PLAIN and NoneType not in kinds:
-            raise UsageError(f"--{as_typed(key)}.{name} null: should be {kinds[0].__name__}")
+            raise UsageError(f"--{key}.{name} null: should be {kinds[0].__name__}")
 
 
 def _check_numbers(options: Options, positive: set[str]) -> None:
     for key, value in options.items():
-        typed = f"--{as_typed(key)} {value}"
+        typed = f"--{key} {value}"
         if key == "trainer.max_time" and ("-" in str(value) or not str(value).strip("0:")):
             raise UsageError(f"{typed}: should be above 0, as days:hours:minutes:seconds")
         if isinstance(value, str) or (value == -1 and key in UNLIMITED):

@@ -7,12 +7,11 @@ from lightning.pytorch import callbacks, loggers
 
 from kindling.facts import SIZES
 from kindling.registry import import_class, nearest
-from kindling.runs.class_names import as_typed
 
 
 def explain(message: str) -> str:
     """The one line; the message itself, where it is of no known kind."""
-    key = as_typed(".".join(dict.fromkeys(re.findall(r'[Kk]ey "([^"]+)"', message))))
+    key = ".".join(dict.fromkeys(re.findall(r'[Kk]ey "([^"]+)"', message)))
     if "Unable to load config" in message:
         return f"--{key} takes no name: its options are typed as --{key}.NAME VALUE"
     made = re.search(r"class_path '((?:\w+\.)*(\w+))':\s+(.+)", message)

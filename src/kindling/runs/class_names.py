@@ -53,8 +53,3 @@ def canonical_of(kind: str, path: str) -> str:
     if known is not None and import_class(known, f"--{kind}") is found:
         return known
     return f"{found.__module__}.{found.__qualname__}" if inspect.isclass(found) else path
-
-
-def as_typed(key: str) -> str:
-    """A dotted key as it is typed: the loss is an option of the model."""
-    return f"model.{key}" if key.partition(".")[0] == "loss" else key

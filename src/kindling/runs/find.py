@@ -1,7 +1,8 @@
 """Which run, and which of its checkpoints, is meant. Nothing here needs torch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ class Checkpoint:
     Args:
         others: Files to resume from instead where this one can't be read.
         is_last: Whether training that resumes from it continues in the run's own folder.
+        other: Name of the run that would have been chosen next, where the newest of several was.
     """
 
     file: Path
     run: Run
     others: tuple[Path, ...] = ()
     is_last: bool = False
+    other: str = ""
 
 
 def find_to_resume(
@@ -53,10 +56,10 @@ def find(wanted: str, logs: Path, *, resume: bool = False, model: str | None, pr
         RunError: There is no such run, checkpoint or file.
     """
     if wanted in ("best", "last"):
-        for run in newest_first(logs, model):
-            file = run.best if wanted == "best" else run.last
-            if file.is_file():
-                return at(file)
+        runs = newest_first(logs, model)
+        files = (file for run in runs if (file := run.best if wanted == "best" else run.last).is_file())
+        if best_or_last := next(files, None):
+            return replace(at(best_or_last), other=_name_of_next(at(other).run for other in files))
         of = f" of {model}" if model else ""
         raise RunError(
             f"--ckpt_path {wanted}: no training run{of} with a {wanted}.ckpt under {logs}: "
@@ -102,10 +105,19 @@ def find_unfinished(logs: Path, *, model: str | None, limits: Mapping[str, Any])
     Raises:
         RunError: What a run keeps about itself can't be read.
     """
-    for run in newest_first(logs, model):
-        if run.to_resume_from and (run.previous.is_file() or _goes_further(run, limits)):
-            return resume_point(run)
-    return None
+    runs = (
+        run
+        for run in newest_first(logs, model)
+        if run.to_resume_from and (run.previous.is_file() or _goes_further(run, limits))
+    )
+    run = next(runs, None)
+    return replace(resume_point(run), other=_name_of_next(runs)) if run else None
+
+
+def _name_of_next(runs: Iterator[Run]) -> str:
+    with suppress(RunError):  # of a run that is not asked for
+        return next((run.folder.name for run in runs), "")
+    return ""
 
 
 def _goes_further(run: Run, limits: Mapping[str, Any]) -> bool:

@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
-from kindling.errors import RunError
+from kindling.errors import RunError, UsageError
 from kindling.runs.csv_files import read_rows
 
 LOGS = "lightning_logs"
+USUAL_NAME = "version"  # of a run, before its number
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,23 @@ class Run:
         return str(self.folder)
 
 
-def claim(logs: Path) -> Run:
+def claim(logs: Path, name: str = USUAL_NAME) -> Run:
     """Make and return the next ``version_N``; two processes that ask at once get two.
 
+    Args:
+        name: What to call it instead of ``version``; the numbers go on over all names, so the highest is the newest.
+
     Raises:
+        UsageError: The name is none for a folder.
         RunError: The folder can't be made.
     """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"--name {name}: it is of letters, digits, - and _: for --name cars a run is called cars_0")
     try:
         logs.mkdir(parents=True, exist_ok=True)
         number = max((_number(f) for f in logs.iterdir()), default=-1) + 1
         while True:
-            folder = logs / f"version_{number}"
+            folder = logs / f"{name}_{number}"
             try:
                 folder.mkdir()
             except FileExistsError:
@@ -127,5 +134,6 @@ def newest_first(logs: Path, model: str | None = None) -> Iterator[Run]:
 
 
 def _number(folder: Path) -> int:
-    match = re.fullmatch(r"version_(\d+)", folder.name)
-    return int(match[1]) if match else -1
+    name, _, number = folder.name.rpartition("_")
+    is_run = name == USUAL_NAME or Run(folder).config_file.is_file()
+    return int(number) if is_run and re.fullmatch(r"[0-9]+", number) else -1

@@ -13,7 +13,7 @@ from typing import Any
 
 from kindling.errors import CheckpointError
 from kindling.registry import import_class
-from kindling.runs.class_names import PACKAGES, as_typed, canonical, classes, is_class
+from kindling.runs.class_names import PACKAGES, canonical, classes, is_class
 
 Options = dict[str, Any]  # nested, plain; a class is {"class_path": ..., "init_args": {...}}
 
@@ -65,7 +65,6 @@ def check_taken(options: Options, named: Collection[str], file: object, remedy: 
     """
     for option, path in unknown(options):
         if path not in named:
-            option = as_typed(option)
             raise CheckpointError(
                 f"{file} names {path} for --{option}, whose code would run; a checkpoint may not choose that by "
                 f"itself: if you trust it, {remedy.format(option=option, path=path)}"

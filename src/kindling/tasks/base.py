@@ -39,20 +39,20 @@ class Task:
         name = default if default is not None and default in self.losses else self.usual_loss
         self.loss = loss or getattr(nn, name)()
         if getattr(self.loss, "reduction", "mean") == "none":
-            raise UsageError("--model.loss.reduction none: a loss to train by is one number: mean or sum")
+            raise UsageError("--loss.reduction none: a loss to train by is one number: mean or sum")
         own = type(self.loss) is not getattr(nn, self.loss_name, None)
         if not self.losses or own:
             return
         if self.loss_name not in self.losses:
             raise UsageError(
-                f"--model.loss {self.loss_name} is not for {facts.target}, which is {self.meaning}: "
+                f"--loss {self.loss_name} is not for {facts.target}, which is {self.meaning}: "
                 f"choose one of {', '.join(self.losses)}"
             )
         y = torch.zeros((2, len(self.part_names)) if self.part_names else 2)
         try:  # torch's losses look at most of their options when they are called
             self.compute_loss(torch.zeros(2, self.num_outputs), y.long() if facts.class_names else y)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise UsageError(f"--model.loss {self.loss_name}: {error}") from error
+            raise UsageError(f"--loss {self.loss_name}: {error}") from error
 
     @property
     def part_names(self) -> Sequence[str]:

@@ -59,6 +59,6 @@ def make_loss(spec: Mapping[str, Any] | None) -> nn.Module | None:
         if isinstance(value, list):
             arguments[name] = torch.tensor(value, dtype=torch.float32)
     try:
-        return import_class(spec["class_path"], "--model.loss")(**arguments)
+        return import_class(spec["class_path"], "--loss")(**arguments)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"--model.loss {spec['class_path'].rpartition('.')[2]}: {error}") from error
+        raise UsageError(f"--loss {spec['class_path'].rpartition('.')[2]}: {error}") from error

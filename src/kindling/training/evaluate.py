@@ -21,7 +21,7 @@ from kindling.pictures import lr_search, style
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import LOGS
 from kindling.training import loggers
-from kindling.training.job import Job
+from kindling.training.job import Job, say_choice
 from kindling.training.trainer import make_trainer
 
 VERBS = {"test": "Testing", "validate": "Validating", "predict": "Predicting with", "export": "Exporting"}
@@ -127,4 +127,5 @@ def _announce(job: Job) -> Checkpoint:
     job.run.check_writable()
     epoch = f", epoch {job.content['epoch']}" if "epoch" in job.content else ""
     say(f"{VERBS[job.command]} {job.checkpoint.file} ({type(job.model).__name__}{epoch})")
+    say_choice(job.checkpoint)
     return job.checkpoint

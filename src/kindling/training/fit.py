@@ -20,26 +20,26 @@ from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
 from kindling.console import is_first_process, say
-from kindling.errors import RunError
+from kindling.errors import RunError, UsageError
 from kindling.models.base import SupervisedModule
 from kindling.registry import import_class
 from kindling.runs.atomic import atomic_write, remove_leftovers
-from kindling.runs.class_names import as_typed
-from kindling.runs.folder import LOGS, Run, claim
+from kindling.runs.folder import LOGS, USUAL_NAME, Run, claim
 from kindling.runs.trust import Options
 from kindling.training import loggers
-from kindling.training.job import Job
+from kindling.training.job import Job, say_choice
 from kindling.training.parts import describe
 from kindling.training.resume import flat
 from kindling.training.trainer import make_trainer
 
 
-def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run | None:
+def fit(job: Job, test_after_fit: bool = False, histograms: bool = False, name: str | None = None) -> Run | None:
     """Train.
 
     Args:
         test_after_fit: Test the best checkpoint at the end.
         histograms: Show the distributions of weights and gradients in TensorBoard.
+        name: What the run's folder is called before its number; None for ``version``.
 
     Returns:
         The run; None for a ``fast_dev_run``, which keeps nothing.
@@ -48,7 +48,7 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run
         Stopped: A signal ended it; training can be resumed from what was saved.
         KindlingError: The user has something to mend.
     """
-    run = job.run = _run_folder(job)
+    run = job.run = _run_folder(job, name)
     _change_optimizer_options(job)
     gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
     try:
@@ -77,15 +77,18 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False) -> Run
     return run
 
 
-def _run_folder(job: Job) -> Run | None:
+def _run_folder(job: Job, name: str | None) -> Run | None:
     if job.options["trainer"]["fast_dev_run"]:
         return None  # keeps nothing
     if job.resumes and job.checkpoint:
-        job.checkpoint.run.check_writable()
-        return job.checkpoint.run
+        run = job.checkpoint.run
+        if name is not None and run.folder.name.rpartition("_")[0] != name:
+            raise UsageError(f"--name {name}: training resumes in {run}, which has its name already: leave it out")
+        run.check_writable()
+        return run
     logs = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS
     # other processes of this training learn the folder from the first, when they have met
-    return claim(logs) if is_first_process() else Run(logs / "version_x")
+    return claim(logs, name or USUAL_NAME) if is_first_process() else Run(logs / "version_x")
 
 
 def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool) -> list[Callback]:
@@ -94,7 +97,7 @@ def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool
         if test_after_fit:
             callbacks += [ScoreFile(run.folder), TestReport(run.folder)]
         shown = flat(job.options | {"trainer": {"max_epochs": job.options["trainer"]["max_epochs"]}})
-        shown = {as_typed(key): value for key, value in shown.items() if value != "null"}
+        shown = {key: value for key, value in shown.items() if value != "null"}
         every = job.options["checkpoint_every"]
         callbacks += [MetricsWriter(run.folder, shown, _changed(job.options)), Curves(run.folder), Graph()]
         callbacks += [Histograms()] if histograms else []
@@ -110,8 +113,8 @@ def _changed(options: Options) -> str:
         spec = options.get(key) or {}
         if "class_path" in spec:
             described = describe(key, import_class(spec["class_path"], f"--{key}"))
-            usual = flat(described, as_typed(key)) if described else {}
-            given = {k: v for k, v in flat(spec, as_typed(key)).items() if k not in COLUMNS.values()}
+            usual = flat(described, key) if described else {}
+            given = {k: v for k, v in flat(spec, key).items() if k not in COLUMNS.values()}
             changed += [f"{k}={v}" for k, v in given.items() if v != usual.get(k, "null")]
     return " ".join(changed)
 
@@ -164,6 +167,7 @@ def _announce(job: Job, run: Run | None, trainer: Trainer) -> None:
     if job.checkpoint:
         model = type(job.model).__name__
         say(f"Resuming from {job.checkpoint.file} ({model}, epoch {job.content['epoch']})")
+        say_choice(job.checkpoint)
         return
     names = [type(job.model).__name__]
     if isinstance(job.model, SupervisedModule):

@@ -44,6 +44,12 @@ class Start:
         return cls(newest, content, checkpoint.file if newest != checkpoint else None)
 
 
+def say_choice(checkpoint: Checkpoint) -> None:
+    """Where the newest of several runs was chosen, say so, and how to choose another."""
+    if checkpoint.other:
+        say(f"This is the newest run; for another one, type e.g. --ckpt_path {checkpoint.other}")
+
+
 @dataclass
 class Job:
     """What a command works with.
@@ -122,6 +128,9 @@ def make_job(
     made = parts.make_data(data, start.content)
     network = parts.make_network(model, made, loss, options.get("threshold"))
     monitor = parts.find_monitor(network, options.get("monitor"), options.get("mode"))
+    then = start.content.get("config")
+    if options.get("loss") is None and (then is None or then.get("loss")):  # an older run's is not in its options
+        options = options | {"loss": parts.usual_loss(network)}
     if optimizer is None and lr_scheduler is None:
         optimizer, lr_scheduler = parts.usual_optimizer(network, monitor, (trainer or {}).get("limit_val_batches") != 0)
         usual = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}

@@ -103,10 +103,13 @@ def make_network(
         raise UsageError(f"the model is {given!r}: give a LightningModule, its class, or a functools.partial of it")
     supervised = issubclass(kind, SupervisedModule)
     if not supervised and loss is not None:
-        raise UsageError(f"--model.loss: {kind.__name__} has a loss of its own")
+        raise UsageError(f"--loss: {kind.__name__} has a loss of its own")
     if supervised and facts is None:
         what = type(data).__name__ if data else "no data"
-        raise DataError(f"{kind.__name__} can't be trained on {what}, which states no facts: change --data")
+        remedy = (
+            "add a property facts that returns a kindling.facts.Facts, or change --data" if data else "change --data"
+        )
+        raise DataError(f"{kind.__name__} can't be trained on {what}, which states no facts: {remedy}")
     model = given if isinstance(given, LightningModule) else _make_from_class(given, kind, data, facts, loss)
     if isinstance(model, SupervisedModule) and facts is not None:
         model.threshold = model.threshold if threshold is None else threshold
@@ -219,6 +222,13 @@ def _make(option: str, factory: Callable[..., Any], *args: Any, **more: Any) -> 
 
 def _class_of(factory: Any) -> Any:
     return getattr(factory, "func", factory)
+
+
+def usual_loss(model: LightningModule) -> Options | None:
+    """The loss that a network took as nobody chose one; None where its name alone would not bring it back."""
+    own = getattr(type(model), "configure_task", None)
+    usual = getattr(own, "__func__", None) is SupervisedModule.configure_task.__func__  # type: ignore[attr-defined]
+    return describe("loss", type(model.loss)) if usual else None
 
 
 def describe(kind: str, made: Any) -> Options | None:

@@ -88,6 +88,7 @@ def fit(
     threshold: float | None = None,
     checkpoint_every: int | None = None,
     histograms: bool = False,
+    name: str | None = None,
     resume: str | Path | Run | None = None,
     **trainer: Any,
 ) -> TrainedRun:
@@ -111,6 +112,7 @@ def fit(
         threshold: Probability above which a tag is predicted, where there are several tags.
         checkpoint_every: Steps from one checkpoint within an epoch to the next.
         histograms: Show the distributions of weights and gradients in TensorBoard.
+        name: What the run's folder is called before its number; None for ``version``.
         resume: A run to resume, its folder or checkpoint; ``last`` for the newest one that is unfinished,
             ``auto`` likewise, or a new run where all have ended.
         trainer: Any option of Lightning's Trainer: ``max_epochs``, ``accelerator``, ``callbacks``, ``logger``, ...
@@ -127,7 +129,7 @@ def fit(
     own = {"monitor": monitor, "mode": mode, "threshold": threshold, "checkpoint_every": checkpoint_every}
     usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
     for name in trainer.keys() - usual.keys():
-        near = nearest(name, [*given, *own, "seed", "resume", *usual])
+        near = nearest(name, [*given, *own, "seed", "name", "resume", *usual])
         raise UsageError(f"kindling.fit has no option {name!r}{near}")
     if not any(trainer.get(f"max_{unit}") for unit in ("epochs", "steps", "time")):
         usual["max_epochs"] = DEFAULT_EPOCHS
@@ -143,7 +145,7 @@ def fit(
         job = make_job("fit", options, **given, trainer=settings, start=start)
         try:
             with finishing(job):
-                train(job, histograms=histograms)
+                train(job, histograms=histograms, name=name)
         except (KeyboardInterrupt, SystemExit) as stop:
             if isinstance(stop, Stopped) and stop.code != 130:  # a signal to end the whole program
                 raise

@@ -6,7 +6,6 @@ from typing import Any
 
 from kindling.errors import RunError, UsageError
 from kindling.runs import checkpoints, find
-from kindling.runs.class_names import as_typed
 from kindling.runs.find import Checkpoint
 from kindling.runs.trust import Options
 
@@ -95,7 +94,7 @@ def differences(restored: Options, options: Options) -> list[str]:
     """A line for each option that isn't what the checkpoint's run had."""
     then, now = flat(restored), flat({key: options[key] for key in restored})
     return [
-        f"--{as_typed(key)} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
+        f"--{key} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
         for key in [*now, *(k for k in then if k not in now)]
         if then.get(key) != now.get(key)
     ]

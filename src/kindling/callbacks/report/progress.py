@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from kindling.callbacks.after_epoch import EpochListener, Row, loss_of, short
 from kindling.models.base import SupervisedModule
 
+WIDTH = 80  # of a line
 REDRAW = 0.1  # seconds; reading the loss off a GPU more often would stall it
 
 
@@ -23,9 +24,11 @@ class EpochLines(EpochListener):
             return
         both = {f"val/{k.partition('/')[2]}" for k in row if k.startswith("train/")}  # the rest is in metrics.csv
         shown = {k: v for k, v in row.items() if k.startswith("train/") or k in both or not (both & row.keys())}
-        scores = "".join(f"  {k} {short(v)}" for k, v in shown.items() if "/" in k)
-        speed = f"{row['epoch_time']:.1f} s  {row['samples_per_second']:,.0f} samples/s"
-        print(f"{_title(int(row['epoch']), trainer.max_epochs)}{scores}  {speed}", flush=True)
+        title, took = _title(int(row["epoch"]), trainer.max_epochs), f"  {row['epoch_time']:.1f} s"
+        names = list(dict.fromkeys(k.partition("/")[2] for k in shown if "/" in k))
+        while len(scores := _scores(shown, names)) > WIDTH - len(title + took) and len(names) > 1:
+            names.pop()
+        print(f"{title}{scores}{took}", flush=True)
 
 
 class Progress(ProgressBar):
@@ -88,7 +91,7 @@ class Progress(ProgressBar):
     def on_test_end(self, *_: Any) -> None:
         self._close()
 
-    on_train_epoch_end = on_predict_end = on_exception = on_test_end  # type: ignore[assignment]
+    on_train_epoch_end = on_predict_epoch_end = on_exception = on_test_end  # type: ignore[assignment]
 
     def _open(self, trainer: Trainer, title: str, batches: int | float) -> None:
         self._close()
@@ -110,6 +113,15 @@ class Progress(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _scores(row: Row, names: list[str]) -> str:
+    """Of each stage, e.g. ``  train loss 0.4309 acc 0.8387  val loss 0.1955 acc 0.9900``."""
+    shown = ""
+    for stage in ("train", "val"):
+        of_stage = [f" {name} {short(row[f'{stage}/{name}'])}" for name in names if f"{stage}/{name}" in row]
+        shown += f"  {stage}{''.join(of_stage)}" if of_stage else ""
+    return shown
 
 
 def _title(epoch: int, epochs: int | None) -> str:

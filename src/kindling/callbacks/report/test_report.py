@@ -110,6 +110,8 @@ class TestReport(Callback):
                     project(board, network, data, predict, predictions, targets, self.step)
         for name, draw in figures.items():
             publish(trainer, self.folder / f"{name}.png", f"test/{name}", self.step, draw)
+        if left := [name for name in EARLIER if (self.folder / name).is_file()]:
+            print(f"In {self.folder}: {', '.join(left)}", flush=True)
 
     def _mistakes(
         self, task: Task, data: DataModule, predictions: Tensor, targets: Tensor, subject: str

@@ -47,7 +47,7 @@ class GracefulStop(EpochListener):
             raise KeyboardInterrupt
         self._received = number
         if number == signal.SIGINT and self._prints:
-            print("\nCtrl-C: stopping after this step, saved (once more: now)", file=sys.stderr, flush=True)
+            print("\nCtrl-C: saving after this step; press again to stop at once", file=sys.stderr, flush=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if trainer.world_size == 1 and loss.device.type == "cpu" and math.isfinite(loss.item()):

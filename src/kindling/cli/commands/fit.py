@@ -8,18 +8,19 @@ if TYPE_CHECKING:
     from kindling.training.job import Job
 
 
-def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False) -> None:
+def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False, name: str | None = None) -> None:
     """Train a network: fit --model SimpleNet.
 
     Args:
         test_after_fit: Test the best checkpoint at the end.
         histograms: Show the weights' distributions in TensorBoard.
+        name: What to call the run: cars for lightning_logs/cars_0.
     """
     from kindling.console import say
     from kindling.training.fit import fit as train
 
     try:
-        run = train(job, test_after_fit, histograms)
+        run = train(job, test_after_fit, histograms, name)
     except (KeyboardInterrupt, SystemExit) as stop:
         say(f"\nInterrupted: {_remedy(job) or 'before anything was saved'}")
         raise Stopped(stop.code if isinstance(stop, Stopped) else 130) from None
