@@ -212,8 +212,12 @@ def test_a_test_of_images_shows_the_worst_and_projects_all(kindling: Kindling, f
     assert [line.split("\t")[0] for line in metadata[1:4]] == ["T-shirt/top", "Trouser", "Pullover"]
     assert size(folder / "sprite.png") == (8 * 32, 8 * 32)
     with Image.open(folder / "sprite.png") as sprite:
-        second = np.asarray(sprite)[:32, 32:64, 0]  # a trouser, whose bar is in columns 6 and 7 of 28
-    assert second.max(axis=0).argmax() in (7, 8)
+        pixels = np.asarray(sprite)
+    second = pixels[3:29, 35:61, 0]  # a trouser, whose bar is in columns 6 and 7 of 28
+    assert second.max(axis=0).argmax() in (6, 7)
+    frames = pixels[::32, ::32].reshape(-1, 3)[:50]  # in the colours of the labels, which come in turn
+    assert len(np.unique(frames, axis=0)) == 10
+    assert (frames == np.tile(frames[:10], (5, 1))).all()
     config = (RUN / "projector_config.pbtxt").read_text()
     assert f'tensor_path: "projector/{folder.name}/tensors.tsv"' in config
     assert config.count("single_image_dim: 32") == 2
@@ -260,7 +264,7 @@ def test_a_number_is_shown_against_the_true_one(kindling: Kindling) -> None:
     assert errors == sorted(errors, reverse=True)
     assert errors[0] == pytest.approx(abs(float(mistaken[0]["price"]) - float(mistaken[0]["prediction"])), rel=1e-4)
     assert len(errors) == 15
-    assert events(RUN).Images("test/predicted")
+    assert events(RUN).Images("z_test/predicted")
 
 
 class Few(DataModule):
@@ -425,7 +429,7 @@ def test_histograms_are_shown_once_an_epoch_if_asked_for(run: Path, fit: Fit) ->
     with_them = fit("--histograms=true")
     found = events(with_them)
     names_ = {f"{layer}.{kind}" for layer in ("net.1", "net.3") for kind in ("weight", "bias")}
-    assert set(found.Tags()["histograms"]) == {f"{of}/{name}" for of in ("weights", "gradients") for name in names_}
+    assert set(found.Tags()["histograms"]) == {f"{of}/{name}" for of in ("weights", "z_gradients") for name in names_}
     first, last = found.Histograms("weights/net.1.weight")
     assert (first.step, last.step) == (25, 50)
     state = weights(with_them / "checkpoints/last.ckpt")["net.1.weight"]

@@ -9,7 +9,7 @@ from kindling.callbacks.report.publish import boards
 
 
 class Histograms(Callback):
-    """Shows each parameter under ``weights/`` and the gradient of its last batch under ``gradients/``, once per epoch.
+    """Shows parameters under ``weights/``, and gradients of the last batch under ``z_gradients/``, once per epoch.
 
     NaN and infinite values are left out: a histogram has no place for them.
     """
@@ -17,7 +17,7 @@ class Histograms(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.is_last_batch:  # the validation that follows frees the gradients
             for name, parameter in pl_module.named_parameters():
-                _show(trainer, f"gradients/{name}", parameter.grad)
+                _show(trainer, f"z_gradients/{name}", parameter.grad)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, parameter in pl_module.named_parameters():

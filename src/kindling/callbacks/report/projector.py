@@ -1,4 +1,4 @@
-"""TensorBoard's PROJECTOR: what the last linear layer is given for some test samples, with their labels and images."""
+"""TensorBoard's PROJECTOR: what the last linear layer is given for some test samples, coloured by label."""
 
 import math
 import shutil
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from matplotlib import colormaps
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -17,7 +18,7 @@ from kindling.models.base import SupervisedModule
 from kindling.pictures.style import clip
 
 SAMPLES, AT_ONCE = 500, 64
-THUMBNAIL = (32, 32)  # pixels; TensorBoard needs squares
+THUMBNAIL, FRAME = 32, 3  # pixels; TensorBoard needs squares
 
 
 def project(
@@ -47,16 +48,34 @@ def project(
         x = take(data.test_set, part.tolist())[0]
         predict(x)
         features += [last.flatten(1).float().cpu() for last in inputs[-1:] if len(last) == len(x)]
-        images += [interpolate(as_pixels(x) / 255, THUMBNAIL, mode="area")] if x.ndim == 4 else []
+        images += [interpolate(as_pixels(x) / 255, (THUMBNAIL - 2 * FRAME,) * 2, mode="area")] if x.ndim == 4 else []
         inputs.clear()
     hook.remove()
     if features and torch.cat(features).isfinite().all():
         texts = (network.task.target_texts(values[chosen]) for values in (targets, predictions))
         labels = [(clip(true, 100), clip(predicted, 100)) for true, predicted in zip(*texts, strict=True)]
         header = [network.task.facts.target, "prediction"]
-        sprites = torch.cat(images) if images else None
+        sprites = thumbnails(torch.cat(images) if images else None, targets[chosen])
         # TensorBoard names a folder after global_step
         board.add_embedding(torch.cat(features), labels, sprites, "projector", f"step_{step}", header)
+
+
+def thumbnails(images: Tensor | None, targets: Tensor) -> Tensor | None:
+    """Images in frames of their labels' colours, else squares of these: TensorBoard colours points only when asked to.
+
+    Where a sample has several targets, frames are white, and there are no squares.
+    """
+    colors = torch.ones(len(targets), 3)
+    if targets.numel() == len(targets):
+        labels = targets.flatten().double()
+        shares = (labels - labels.min()) / (labels.max() - labels.min()).clamp(min=1e-9)
+        colors = torch.from_numpy(colormaps["turbo"](0.1 + 0.8 * shares.numpy())[:, :3]).float()  # its ends are dark
+    elif images is None:
+        return None
+    pixels = colors[:, :, None, None].repeat(1, 1, THUMBNAIL, THUMBNAIL)
+    if images is not None:
+        pixels[:, :, FRAME:-FRAME, FRAME:-FRAME] = images
+    return pixels
 
 
 def as_pixels(images: Tensor) -> Tensor:
