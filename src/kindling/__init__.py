@@ -15,7 +15,8 @@ __all__ = ["data", "fit", "load", "models"]
 
 def __getattr__(name: str) -> Any:
     if name in ("fit", "load"):  # on first use: they need torch, and naming the package should not
-        return getattr(import_module("kindling.training.python"), name)
+        with import_module("kindling.startup").quick_imports():
+            return getattr(import_module("kindling.training.python"), name)
     if name in ("data", "models"):
         return import_module(f"kindling.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,13 +1,40 @@
 """What is printed once, however many processes there are."""
 
-from lightning.pytorch.utilities import rank_zero_only
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_shown: list[str] = []  # the line that ``waiting`` has left on the terminal
 
 
-@rank_zero_only
 def say(line: str) -> None:
     """Print a line at once."""
-    print(line, flush=True)
+    if is_first_process():
+        _clear()
+        print(line, flush=True)
 
 
 def is_first_process() -> bool:
+    from lightning.pytorch.utilities import rank_zero_only  # late: while it is imported a line says so
+
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """On a terminal, say what is being waited for, until that is over or something else is said."""
+    is_first = {os.environ.get(name, "0") for name in ("LOCAL_RANK", "SLURM_LOCALID")} == {"0"}
+    if is_first and sys.stderr.isatty():
+        _shown.append(what)
+        print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        _clear()
+
+
+def _clear() -> None:
+    if _shown:
+        _shown.clear()
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,5 +1,5 @@
 """The command line: what is typed, and one function for each command."""
 
-from kindling.cli.entry import main
+from kindling.cli.entry import main, script
 
-__all__ = ["main"]
+__all__ = ["main", "script"]

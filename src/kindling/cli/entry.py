@@ -1,18 +1,37 @@
 """The front door: what needs no torch is answered here, in a fraction of a second; the rest goes to ``run``."""
 
-import gc
+import atexit
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from kindling.cli import arguments, commands, help, process
 from kindling.cli.arguments import Request
+from kindling.console import waiting
 from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
 from kindling.runs import find
 from kindling.runs.folder import LOGS
+from kindling.startup import quick_imports
 
 TRAINED = ("test", "validate", "predict", "export")  # the commands that need a trained network
+
+
+def script() -> NoReturn:
+    """Run the process's command, then end it without freeing torch's half a million objects, which takes a second."""
+    codes: list[int] = []  # empty where an exception ends the command
+
+    def end() -> None:
+        if codes:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            os._exit(codes[0])
+
+    atexit.register(end)  # what is registered first is called last
+    codes.append(main())
+    sys.exit(codes[0])
 
 
 def main(args: list[str] | None = None) -> int:
@@ -49,12 +68,8 @@ def _run(args: list[str]) -> int:
         sys.path.append("")  # --model mine.Net is of the current folder; last, so that it hides no package
     checkpoint = None if request.wants_help else _checkpoint(request, program)
 
-    gc.disable()  # importing makes half a million objects that stay; looking for garbage among them takes over a second
-    try:
-        from kindling.cli.run import run  # imports torch and lightning, which takes seconds
-    finally:
-        gc.enable()
-
+    with waiting("Importing torch and Lightning"), quick_imports():
+        from kindling.cli.run import run
     return run(request, checkpoint, program)
 
 

@@ -17,7 +17,7 @@ from kindling.cli import commands, options, process, system_errors, tracebacks
 from kindling.cli.arguments import CLASS_OPTIONS, SAVED_BY_FIT, Request
 from kindling.cli.parser import make_parser, make_parts, parse
 from kindling.cli.parser_errors import explain
-from kindling.console import is_first_process
+from kindling.console import is_first_process, waiting
 from kindling.errors import CheckpointError, UsageError
 from kindling.runs.find import Checkpoint
 from kindling.tasks import losses
@@ -89,7 +89,8 @@ def _carry_out(request: Request, checkpoint: Checkpoint | None, program: str) ->
             made = re.search(r"class_path '(.+?)'", str(inner))
             of = [f"--trainer.{key}" for key, value in kept["trainer"].items() if made and made[1] in str(value)]
             raise UsageError(" ".join([*of, explain(str(inner))])) from error
-        job = make_job(command, kept, **parts, loss=loss, start=start, program=program)
+        with waiting("Preparing network and data"):
+            job = make_job(command, kept, **parts, loss=loss, start=start, program=program)
         process.ENDED_TOO.append(job.end_other_processes)
         with finishing(job):
             commands.function(command)(job, **{name: config[name] for name in commands.own_options(command)})

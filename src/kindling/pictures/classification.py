@@ -1,25 +1,27 @@
 """Pictures of a test of classes or tags: confusion, reliability, scores per tag, and the boundary in the plane."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from kindling.pictures.style import BLACK, BLUE, COLORS, GREEN, ORANGE, SKY, Array, clip, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEGEND_ENTRIES = 16  # classes named in a legend
 
 
-def confusion(counts: Array, names: Sequence[str], title: str) -> Figure:
+def confusion(counts: Array, names: Sequence[str], title: str) -> "Figure":
     """Draw a confusion matrix, each cell shaded by its share of the true class.
 
     Args:
         counts: Samples, a row per true class and a column per predicted one: (C, C), or (C, C + 1) with one for others.
         names: One per column.
     """
+    from matplotlib.colors import LinearSegmentedColormap
+
     classes = len(counts)
     few = classes <= 12
     side = max(2.4, (0.62 if few else 0.3) * classes)  # inches
@@ -43,7 +45,7 @@ def confusion(counts: Array, names: Sequence[str], title: str) -> Figure:
     return figure
 
 
-def reliability(counts: Array, confidence: Array, accuracy: Array, title: str) -> Figure:
+def reliability(counts: Array, confidence: Array, accuracy: Array, title: str) -> "Figure":
     """Draw accuracy over confidence, above a histogram of the confidence.
 
     Args:
@@ -69,7 +71,7 @@ def reliability(counts: Array, confidence: Array, accuracy: Array, title: str) -
     return figure
 
 
-def tag_scores(scores: dict[str, Array], names: Sequence[str], title: str) -> Figure:
+def tag_scores(scores: dict[str, Array], names: Sequence[str], title: str) -> "Figure":
     """Draw a group of bars per tag.
 
     Args:
@@ -97,7 +99,7 @@ def boundary(
     title: str,
     predicted: Array,
     rule: Array | None = None,
-) -> Figure:
+) -> "Figure":
     """Draw the classes that a network predicts over the plane of two features.
 
     Args:
@@ -106,6 +108,9 @@ def boundary(
         predicted: The class at each place, from the lowest second feature up: (H, W) int64.
         rule: Likewise the true class, where it is known.
     """
+    from matplotlib.colors import to_rgb
+    from matplotlib.lines import Line2D
+
     x, labels, wrong = points
     colors = np.array([to_rgb(COLORS[n % len(COLORS)]) for n in range(len(class_names))])
     figure = new_figure(6.2, 4.6, title)

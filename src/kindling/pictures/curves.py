@@ -1,11 +1,12 @@
 """The picture of a run's metrics over the epochs: ``curves.png``."""
 
 import math
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING
 
 from kindling.pictures.style import BLUE, VERMILION, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STAGES = {"train": ("training", BLUE), "val": ("validation", VERMILION)}
 NAMES = {"acc": "accuracy", "f1": "F1", "auroc": "AUROC", "mae": "mean absolute error", "rmse": "RMSE", "r2": "R²"}
@@ -14,8 +15,10 @@ PER_ROW = 3
 Points = list[tuple[int, float]]  # epoch and value
 
 
-def draw(panels: dict[str, dict[str, Points]], title: str) -> Figure:
+def draw(panels: dict[str, dict[str, Points]], title: str) -> "Figure":
     """Draw one panel per metric, training and validation in each."""
+    from matplotlib.ticker import MaxNLocator
+
     height = math.ceil(len(panels) / PER_ROW)
     width = math.ceil(len(panels) / height)
     figure = new_figure(4 * width, 2.8 * height + 0.4, title)

@@ -1,11 +1,14 @@
 """The picture of a learning-rate search: ``lr_find.png``."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from kindling.pictures.style import BLUE, VERMILION, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SKIPPED = 10  # steps at the start, whose smoothed loss still follows single batches
 
@@ -23,7 +26,7 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     return float(10 ** x[slopes.argmin()]) if slopes.min() < 0 else None
 
 
-def draw(rates: Sequence[float], losses: Sequence[float], found: float, title: str) -> Figure:
+def draw(rates: Sequence[float], losses: Sequence[float], found: float, title: str) -> "Figure":
     """Draw the loss over the learning rates, and the rate that was found."""
     figure = new_figure(6, 3.6, title)
     axes = figure.subplots()

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from math import ceil
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from kindling.pictures.style import BLUE, SKY, VERMILION, Array, clip, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def predicted_against_true(
@@ -15,7 +17,7 @@ def predicted_against_true(
     predictions: Array,
     targets: Array,
     std: Array | None = None,
-) -> Figure:
+) -> "Figure":
     """Draw one panel per target, three in a row.
 
     Args:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from math import ceil
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from kindling.pictures.style import SKY, Array, new_figure
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def image_grid(images: Array, captions: Sequence[str], title: str) -> Figure:
+
+def image_grid(images: Array, captions: Sequence[str], title: str) -> "Figure":
     """Draw images in rows of six.
 
     Args:
@@ -29,7 +31,7 @@ def image_grid(images: Array, captions: Sequence[str], title: str) -> Figure:
     return figure
 
 
-def table(columns: dict[str, list[str]], title: str) -> Figure:
+def table(columns: dict[str, list[str]], title: str) -> "Figure":
     """Draw a column of cells under each name."""
     widths = [2 + max(map(len, [name, *cells])) for name, cells in columns.items()]  # letters
     rows = len(next(iter(columns.values())))

@@ -1,17 +1,17 @@
-"""The style that all pictures share."""
+"""The style that all pictures share. matplotlib is imported when the first is drawn: it takes half a second."""
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Array = NDArray[Any]
-Draw = Callable[[], Figure]
+Draw = Callable[[], "Figure"]
 
 # the palette of Okabe and Ito, which people with colour blindness can tell apart
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
@@ -30,8 +30,10 @@ STYLE: Any = {
 }
 
 
-def new_figure(width: float, height: float, title: str) -> Figure:
+def new_figure(width: float, height: float, title: str) -> "Figure":
     """An empty figure, in inches; wider where its title needs it."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(max(width, 0.08 * len(title) + 0.2), height), layout="constrained")
     figure.suptitle(title)
     return figure
@@ -39,6 +41,9 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 def paint(draw: Draw) -> NDArray[np.uint8]:
     """What ``draw`` makes, in our style, as pixels (height, width, 3)."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+")  # letters that the font lacks are drawn as boxes
         canvas = FigureCanvasAgg(draw())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from kindling.console import waiting
 from kindling.pictures import style
 from kindling.runs.atomic import atomic_write
 
@@ -18,7 +19,8 @@ SORTED_LAST = ("best", "epoch", "run", "test")  # TensorBoard opens the first tw
 
 def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: style.Draw) -> None:
     """Write a picture as PNG, and hand it to every logger that takes pictures. Call it in the first process only."""
-    pixels = style.paint(draw)
+    with waiting(f"Drawing {file.name}"):
+        pixels = style.paint(draw)
     save(file, pixels)
     for each in trainer.loggers:
         logger: Any = each
