@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kindling.data.base import LARGEST
 from kindling.data.table.cells import Place, are_numbers
 from kindling.data.table.names import ColumnError
 
@@ -106,6 +107,7 @@ def _numbers(texts: list[str], mark: str, unit: str) -> NDArray[np.float64]:
         match = NUMBER.fullmatch(text)
         if match and (match[2] + match[4]).strip() == unit and DIGITS[mark].fullmatch(match[3]):
             value = float(re.sub(rf"[^0-9{mark}]", "", match[3]).replace(mark, "."))
+            value = value if value <= LARGEST else np.nan
             values[n] = -value if match[1] in ("-", "\u2212") else value
     return values
 
@@ -128,7 +130,12 @@ def _dates(texts: list[str], form: str, part: str) -> NDArray[np.float64]:
         return getattr(days.dt, "day_of_week" if part == "weekday" else part).to_numpy(
             dtype=np.float64, na_value=np.nan
         )
-    times = [f"{time}:00" if time and time.count(":") == 1 else time or "0:00:00" for _, time in split]
-    moments = days + pd.Series(pd.to_timedelta(times, errors="coerce"))
-    since: pd.Series = (moments - pd.Timestamp(0)) / pd.Timedelta(days=1)
-    return since.to_numpy(dtype=np.float64, na_value=np.nan)
+    whole = days.to_numpy().astype("datetime64[D]")  # also years that nanoseconds can't hold
+    since = np.where(np.isnat(whole), np.nan, whole.astype(np.int64))
+    return since + np.array([_of_a_day(time) if time else 0.0 for _, time in split])
+
+
+def _of_a_day(time: str) -> float:
+    """NaN for no time of day."""
+    hours, minutes, seconds = (*map(float, time.split(":")), 0.0)[:3]
+    return (hours + minutes / 60 + seconds / 3600) / 24 if hours < 24 and minutes < 60 and seconds < 60 else np.nan
