@@ -31,9 +31,9 @@ def written(content: str | bytes, name: str = "table.csv") -> Callable[[], objec
     return lambda: Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def rows(header: str, row: str, count: int = 30) -> Callable[[], object]:
+def rows(header: str, row: str, count: int = 30, *more: str) -> Callable[[], object]:
     """A table whose cells come from the row's number n."""
-    return written("\n".join([header, *(row.format(n=n, half=n + 0.5) for n in range(count))]))
+    return written("\n".join([header, *(row.format(n=n, half=n + 0.5) for n in range(count)), *more]))
 
 
 def path(name: str) -> tuple[str, ...]:
@@ -87,13 +87,23 @@ TABLES = [
     Case("a number below all others", FIT, "line 32: -inf in column a is too large", written(TABLE + "-inf,u,1\n")),
     Case("a number that float64 can't hold", FIT, "line 32: inf in column a", written(TABLE + "1e400,u,1\n")),
     Case("a number whose square float32 can't hold", FIT, "line 32: 1e+30", written(TABLE + "1,u,1e30\n")),
-    Case("decimal commas", FIT, "'0,5' in column a is not a number: write it like", rows("a;y", "{n},5;{n}")),
-    Case("decimal commas in the target", FIT, "write it like 1234.5", rows("a;y", "{n};{n},5")),
-    Case("separators of thousands", FIT, "without commas", rows("a,y", '"{n},500.25",{n}')),
-    Case("prices", FIT, "'$0' in column a is not a number: write it", rows("a,y", "${n},{n}")),
-    Case("prices in the target", FIT, "without commas, currency or %, or take", rows("a;y", "{n};1.{n}00,50 €", 8)),
-    Case("shares in the target", FIT, "'0 %' in column y", rows("a,y", "{n},{n} %")),
-    Case("a text of its own in each row", FIT, "too many for categories", rows("a,y", "id{n},{n}")),
+    Case(
+        "decimal points and commas",
+        FIT,
+        "'0,5' in column a is not a number: write it",
+        rows("a;y", "{n},5;{n}", 9, "0.5;1"),
+    ),
+    Case("a text among prices", FIT, "line 31: 'ask' in column a is not", rows("a,y", "${n},{n}", 29, "ask,2")),
+    Case("a text among dates", FIT, "'soon' in column a is not", rows("a,y", "31.1.20{n:02},{n}", 30, "soon,2")),
+    Case("shares in the target, one plain", FIT, "'0 %' in column y", rows("a,y", "{n},{n} %", 9, "7,8")),
+    Case("a text of its own in each row", FIT, "leave it out with --data.ignore a", rows("a,y", "id{n},{n}")),
+    Case(
+        "several columns that can't be used",
+        (*FIT, "--data.ignore=note (old),x"),
+        "c has 'none' in line 31, which is not written like 1,234.5 %; a has 22 different values in 22 training rows; "
+        "b has no value in the training rows: leave them out with --data.ignore 'note (old),x,c,a,b'",
+        rows("a,b,c,x,note (old),y", "id{n},,{n} %,1,2,{n}", 29, "id,,none,1,2,3"),
+    ),
     Case("a column of gaps", FIT, "leave it out with --data.ignore a", rows("a,b,y", ",{n},{n}")),
     Case("fewer rows than sets", FIT, "usable rows 2, but at least 3 are needed", rows("a,y", "{n},{n}", 2)),
     Case("fewer rows than classes need", FIT, "too few to train and to validate with", rows("a,y", "{n},v{n}", 4)),

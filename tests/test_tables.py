@@ -1,6 +1,7 @@
 """One's own table, through the command line: from the file to predictions in its own labels and units."""
 
 import json
+import shlex
 import warnings
 from pathlib import Path
 
@@ -74,6 +75,54 @@ def test_next_months_file(kindling: Kindling, wine: pd.DataFrame) -> None:
     assert (table["prediction"].to_numpy() == wine["target"].loc[new.index].to_numpy()).mean() > 0.9
     for _, row in table.iterrows():
         assert row[[f"p({name})" for name in ("rosé", "wit", "红")]].astype(float).idxmax() == f"p({row['prediction']})"
+
+
+def test_a_messy_table_trains_at_the_second_attempt(kindling: Kindling) -> None:
+    random = np.random.default_rng(0)
+    km, day = random.integers(1000, 200_000, 200), pd.Timestamp("2024-01-01")
+    table = pd.DataFrame(
+        {
+            "id": [f"C{n:04}" for n in range(200)],
+            "Listed": [(day + pd.Timedelta(days=n)).strftime("%d.%m.%Y") for n in range(200)],
+            "Mileage (km)": [f"{n:,} km".replace(",", " ") for n in km],
+            "Brand": random.choice(["BMW", "bmw", "Kia"], 200),
+            "Region": "EU",
+            "free text": [f"number {n}, one owner" for n in range(200)],
+            "Price": [f"${40_000 - 0.1 * n:,.0f}" for n in km],
+        }
+    )
+    table.loc[::7, "Mileage (km)"] = None
+    table.to_csv("cars.csv", index=False)
+    fit = ("fit", "--model=SimpleNet", "--data=TabularCSV", "--data.path=cars.csv", "--data.target=Price")
+    line = kindling.fails(*fit, "--data.ignore=Region", "--trainer.max_epochs=1")
+    option = "--data.ignore 'Region,id,free text'"
+    assert "2 columns can't be used: id has 140 different values in 140 training rows; free text has " in line
+    assert line.endswith(f": leave them out with {option}\n")
+    out = kindling(*fit, *shlex.split(option), "--trainer.max_epochs=1").splitlines()
+    told = [
+        "3 columns: Listed, Mileage (km) numbers; Brand 3 categories; gaps filled: Mileage (km) 29; 140/30/30 rows to "
+        "train, validate and test",
+        "Read as dates, as days: Listed (DD.MM.YYYY with month and weekday); read as numbers: Mileage (km) "
+        "(1,234.5 km), Price ($1,234.5); left out: id, Region, free text",
+        "Brand has categories that differ only by case or spaces, each one of its own: 'BMW', 'bmw'",
+    ]
+    assert out[1:4] == told
+    kept = {row["column"]: row for row in rows(RUN / "columns.csv")}
+    assert list(kept) == [
+        *("Listed", "Mileage (km)", "Listed month", "Listed weekday", "Brand", "Price", "id", "Region", "free text")
+    ]
+    assert (kept["Mileage (km)"]["gaps"], kept["Mileage (km)"]["written"]) == ("29", "1,234.5 km")
+    assert kept["Brand"]["categories"] == "BMW | Kia | bmw"
+    assert kept["id"]["use"] == "left out"
+    repeated = [f"--data.ignore={name}" for name in ("Region", "id", "free text")]
+    kindling(*fit, *repeated, "--trainer.max_epochs=1")
+    metrics = [rows(RUN.with_name(f"version_{n}") / "metrics.csv")[0]["val/loss"] for n in (0, 1)]
+    assert metrics[0] == metrics[1]
+    table.assign(Brand=["Lada", "Kia"] * 100).to_csv("new.csv", index=False)
+    out = kindling("predict", "--ckpt_path=best", "--data.predict_path=new.csv").splitlines()
+    assert "new.csv: cells whose category the training rows don't have: Brand 100 of 200 rows" in out
+    header = next(line for line in out if line.startswith("id "))
+    assert header.split("  ")[-2:] == ["Price", "prediction"] or header.split()[-2:] == ["Price", "prediction"]
 
 
 def test_a_table_of_its_own_to_test_with(kindling: Kindling, wine: pd.DataFrame) -> None:

@@ -25,6 +25,7 @@ NEED_CODE = {  # classes that compare several samples, or are made of others, wh
     *("SequentialLR", "ChainedScheduler"),
 }
 ONLY = {option: command for command in COMMANDS for option in own_options(command)}  # options of one command
+LISTS = {f"data.{name}" for name in ("target", "features", "ignore", "categorical")}  # repeated, they add up
 TYPED = ("help", "config", "print_config")  # options that a -c file can't hold
 SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode", "threshold")  # and so taken by all commands
 OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT, "ckpt_path", *ONLY)
@@ -121,6 +122,9 @@ def parse(args: list[str]) -> Request:
             configs[f"-c {value}"] = _read_config(str(value))
         elif name in ("trainer", *CLASS_OPTIONS) and isinstance(content := _load(value, f"--{key}"), dict):
             configs[f"--{key}"] = _normal({name: content}, f"--{key}")
+        elif name in LISTS and name in (known := [option.key for option in options]):
+            before = options.pop(known.index(name)).value
+            options.append(Option(name, f"{before},{value}"))
         else:
             options.append(Option(name, value and _import_path(name.removesuffix(".help"), value)))
     request = Request(command, tuple(options), tuple(configs.values()))

@@ -78,6 +78,10 @@ class DataModule(LightningDataModule, ABC):
         """Columns that tell some samples of one of the sets apart; they open ``predictions.csv``."""
         return {"sample": indices}
 
+    def decisions(self) -> tuple[list[str], dict[str, list[object]]]:
+        """What was made of the data: lines for the screen, and columns for the run's ``columns.csv``."""
+        return [], {}
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return tuple(t.to(device) for t in batch)  # Lightning's own looks for tensors in whatever a batch may be
 

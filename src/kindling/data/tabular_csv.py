@@ -10,8 +10,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kindling.data.base import DataModule
+from kindling.data.table import decisions
 from kindling.data.table.file import open_table
-from kindling.data.table.learned import Learned, Options, TableRows, check_columns, split_table
+from kindling.data.table.forms import expand
+from kindling.data.table.learned import LISTS, Learned, Options, TableRows, check_columns, split_table
+from kindling.data.table.names import names_in
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.schema import matches
@@ -125,7 +128,8 @@ class TabularCSV(DataModule):
             raise DataError(f"what the checkpoint knows of {self.path} is damaged: take another checkpoint")
         learned = Learned(**state_dict)
         for name, given in self._options.items():
-            if given != (trained := learned.options.get(name)):
+            trained: Any = learned.options.get(name)
+            if (names_in(given, trained) if name in LISTS else given) != trained:
                 what = f"--data.{name} {given}: the checkpoint was trained with {trained}"
                 raise UsageError(f"{what}: leave that option out, or train anew")
         if self._learned not in (None, learned):
@@ -165,8 +169,9 @@ class TabularCSV(DataModule):
             DataError: A column is missing, or holds a text where it held numbers.
         """
         features = self.learned.features
-        check_columns(features.names, frame.columns, "the frame")
-        return features.encode(frame, "row {}".format)
+        check_columns(self.learned.columns, frame.columns, "the frame")
+        forms = {name: self.learned.forms[name] for name in features.names if name in self.learned.forms}
+        return features.encode(expand(frame, forms, "row {}".format), "row {}".format)
 
     def normalize(self, x: Tensor) -> Tensor:
         """Stored rows (B, C) to what the network takes (B, in_features), float32 on x's device."""
@@ -176,6 +181,10 @@ class TabularCSV(DataModule):
         """All columns of the file, unchanged."""
         assert isinstance(dataset, TableRows)
         return dict(dataset.table.cells(dataset.rows[list(indices)].tolist()))
+
+    def decisions(self) -> tuple[list[str], dict[str, list[object]]]:
+        parts = [*self._split()[:2], self._read("test_path", self.test_path) if self.test_path else self._split()[2]]
+        return decisions.on_screen(self.learned, parts), decisions.as_columns(self.learned, parts)
 
     def _split(self) -> list[TableRows]:
         """Training, validation and test rows of ``path``; reads it once, and learns from it if nothing is known."""

@@ -101,7 +101,9 @@ def interface(model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str,
 def _cells(column: str, learned: dict[str, Any]) -> dict[str, Any]:
     """Which numbers stand for the texts and gaps of a table's column."""
     if column in learned.get("numeric", {}):
-        return {"gap": "NaN"}
+        column, form, detail = learned.get("forms", {}).get(column, ("", "", ""))
+        since = {"since": "1970-01-01, in days"} if "%" in form and not detail else {}
+        return {"gap": "NaN"} | ({"read_from": column, "form": form, "detail": detail, **since} if column else {})
     if column in learned.get("categorical", {}):
         texts = learned["categorical"][column]
         return {"texts": {text: n for n, text in enumerate(texts)}, "gap": len(texts), "unseen": -1}

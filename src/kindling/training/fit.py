@@ -20,9 +20,11 @@ from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
 from kindling.console import is_first_process, say
+from kindling.data.base import DataModule
 from kindling.errors import RunError, UsageError
 from kindling.models.base import SupervisedModule
 from kindling.registry import import_class
+from kindling.runs import csv_files
 from kindling.runs.atomic import atomic_write, remove_leftovers
 from kindling.runs.folder import LOGS, USUAL_NAME, Run, claim
 from kindling.runs.trust import Options
@@ -177,6 +179,12 @@ def _announce(job: Job, run: Run | None, trainer: Trainer) -> None:
     device, seed = trainer.strategy.root_device, job.options["seed_everything"]
     where = run.folder if run else "nowhere (fast_dev_run)"
     say(f"{', '.join(names)}, {count:,} parameters, on {data}, {device}, seed {seed} -> {where}")
+    if isinstance(job.data, DataModule):
+        lines, columns = job.data.decisions()
+        for line in lines:
+            say(line)
+        if columns and run and is_first_process():
+            csv_files.write(run.folder / "columns.csv", columns)
 
 
 def _summarize(run: Run, trainer: Trainer) -> None:

@@ -112,7 +112,9 @@ def finish(loggers: list[Logger]) -> None:
 
 def left_behind(run: Run, loggers: list[Logger]) -> str:
     """What a training has written, for the last lines that it prints."""
-    names = [name for name in ("config.yaml", "metrics.csv", "curves.png") if (run.folder / name).is_file()]
+    names = [
+        name for name in ("config.yaml", "columns.csv", "metrics.csv", "curves.png") if (run.folder / name).is_file()
+    ]
     names += ["checkpoints/"] if run.last.is_file() else []
     for logger in loggers:
         tracked = f"{_name(logger)} {logger.version}".strip()

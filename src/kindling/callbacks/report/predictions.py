@@ -72,10 +72,13 @@ class PredictionWriter(BasePredictionWriter):
         # a column of the data that has the name of a prediction is kept beside it
         described = {f"{name} (data)" if name in added else name: list(of) for name, of in described.items()}
         write(self.file, described | added)
-        shown = dict(list(described.items())[:SHOWN_COLUMNS])
+        facts = getattr(data, "facts", None)
+        truth = {facts.target, *facts.targets, *facts.class_names} if facts else set()
+        known = [name for name in described if name in truth][:SHOWN_COLUMNS]  # beside what is predicted
+        shown = [name for name in described if name not in truth][:SHOWN_COLUMNS] + known
         if len(added) > SHOWN_COLUMNS and "p(" in list(added)[1]:
             added = {"prediction": added["prediction"], "probability": predictions.amax(dim=1).tolist()}
-        print(_table(shown | dict(list(added.items())[:SHOWN_COLUMNS])))
+        print(_table({name: described[name] for name in shown} | dict(list(added.items())[:SHOWN_COLUMNS])))
         print(f"{len(rows)} predictions -> {self.file if added else array}")
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kindling.data.base import LARGEST
+from kindling.data.table.names import ColumnError
 from kindling.errors import DataError
 
 # what people write beside the digits of a number, e.g. in 1,5 and 12'000 and 1.200,50 € and -5 %
@@ -48,7 +49,9 @@ def numbers(column: pd.Series, place: Place, largest: float = LARGEST, remedy: s
             row = int(texts.argmax())
             what = f"{str(column.iloc[row])!r} in column {column.name} is not a number"
             how = f"write it like 1234.5, without commas, currency or %{remedy}"
-            raise DataError(f"{place(column.index[row])}: {what}: {how}")
+            where, name = place(column.index[row]), str(column.name)
+            why = f"has {str(column.iloc[row])!r} in {where.rpartition(', ')[2]}, which is not a number"
+            raise ColumnError(f"{where}: {what}: {how}", name, why, ", or leave the column out")
     beyond = np.abs(values) > largest
     if beyond.any():
         row = int(beyond.argmax())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kindling.data.base import LARGEST
 from kindling.data.table.cells import Place, categories, codes, numbers
-from kindling.errors import DataError
+from kindling.data.table.names import ColumnError
 
 
 class Features:
@@ -32,26 +32,31 @@ class Features:
         self._constants: dict[torch.device, tuple[Tensor, ...]] = {torch.device("cpu"): (fill, mean, std, column, code)}
 
     @classmethod
-    def learn(cls, training: pd.DataFrame, numeric: Sequence[str], gaps: str, path: str) -> "Features":
+    def learn(
+        cls, training: pd.DataFrame, numeric: Sequence[str], gaps: str, path: str
+    ) -> tuple["Features", list[ColumnError]]:
         """From the training rows, whose columns are ``numeric``, as float64, or else categories.
 
-        Raises:
-            DataError: A column has no value, or too many categories.
+        Returns:
+            Also which columns can't be used, as they have no value, or too many categories.
         """
-        found_numbers, found_categories = {}, {}
+        found_numbers, found_categories, unusable = {}, {}, []
         for name in training.columns:
-            column, remedy = training[name].dropna(), f"leave it out with --data.ignore {name}"
+            column = training[name].dropna()
             if not len(column):
-                raise DataError(f"{path}: column {name} has no value in the training rows: {remedy}")
+                why = "has no value in the training rows"
+                unusable.append(ColumnError(f"{path}: column {name} {why}", name, why))
+                continue
             if name in numeric:
                 mean, std = mean_and_std(column.to_numpy())
                 found_numbers[name] = [float(column.median()) if gaps == "median" else mean, mean, std]
                 continue
             found_categories[name] = categories(column)
             if too_many(len(found_categories[name]), len(training)):
-                what = f"{len(found_categories[name])} different values in {len(training)} training rows"
-                raise DataError(f"{path}: column {name} has {what}, too many for categories: {remedy}")
-        return cls(found_numbers, found_categories)
+                why = f"has {len(found_categories[name])} different values in {len(training)} training rows"
+                message = f"{path}: column {name} {why}, too many for categories"
+                unusable.append(ColumnError(message, name, why))
+        return cls(found_numbers, found_categories), unusable
 
     def encode(self, frame: pd.DataFrame, place: Place) -> Tensor:
         """(N, C) float32, as ``TabularCSV.encode`` says."""

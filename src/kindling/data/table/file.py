@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from kindling.data.table.cells import are_numbers
+from kindling.data.table.names import ColumnError
 from kindling.errors import DataError
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
@@ -29,6 +30,7 @@ class Table(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.unusable: list[ColumnError] = []  # columns whose cells are neither numbers nor texts
 
     @abstractmethod
     def read(self, columns: Sequence[str], texts: Collection[str] = ()) -> pd.DataFrame:
@@ -137,18 +139,17 @@ class ParquetTable(Table):
         try:
             self.file = dataset.dataset(path, format="parquet")
             self.columns, self.num_rows = list(self.file.schema.names), self.file.count_rows()
+            nested = [field.name for field in self.file.schema if pa.types.is_nested(field.type)]
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(path, error) from error
+        why = "holds lists or the like"
+        self.unusable = [ColumnError(f"{path}: column {name} {why}", name, why) for name in nested]
         self._check_shape()
 
     def read(self, columns: Sequence[str], texts: Collection[str] = ()) -> pd.DataFrame:
-        import pyarrow as pa
-
+        if unusable := [error for error in self.unusable if error.name in columns]:
+            raise unusable[0]
         found = self.file.to_table(columns=list(columns)).replace_schema_metadata()
-        for name in columns:
-            if pa.types.is_nested(found[name].type):
-                what = f"column {name} holds lists or the like"
-                raise DataError(f"{self.path}: {what}: leave it out with --data.ignore {name}")
         frame: pd.DataFrame = found.to_pandas(strings_to_categorical=True, self_destruct=True)
         return frame
 

@@ -1,7 +1,7 @@
 """What the training rows of a table tell, and the sets of rows that are encoded by it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from torch import Tensor
 from kindling.console import say
 from kindling.data.loading import InMemory
 from kindling.data.table.cells import numbers, seem_numbers
-from kindling.data.table.features import Features, mean_and_std
+from kindling.data.table.features import Features, mean_and_std, too_many
 from kindling.data.table.file import Table
+from kindling.data.table.forms import DIGITS, PARTS, Forms, expand, find_form
+from kindling.data.table.names import ColumnError, names_in, pasted, raise_all
 from kindling.data.table.split import rarest_tag, split_rows
 from kindling.data.table.targets import Targets, find_classes
 from kindling.errors import DataError, UsageError
@@ -28,6 +30,7 @@ class TableRows(InMemory):
         self.table, self.rows = table, rows  # positions in the file, counted from 0, ascending
 
 
+LISTS = ("target", "features", "ignore", "categorical")  # options that name columns
 Options = dict[str, Any]  # those of ``TabularCSV`` that decide columns, statistics and split
 
 
@@ -42,6 +45,7 @@ class Learned:
     categorical: dict[str, list[str]]
     classes: list[str]  # as Targets has it
     statistics: list[list[float]]
+    forms: Forms = field(default_factory=dict)  # of dates, and of numbers that are not written plainly
 
     def __post_init__(self) -> None:
         self.features = Features(self.numeric, self.categorical)
@@ -53,10 +57,17 @@ class Learned:
         Raises:
             DataError: One of them is missing.
         """
-        targets = self.targets.columns if with_targets else []
-        check_columns([*self.features.names, *targets], table.columns, str(table.path))
-        texts = [*self.categorical, *targets] if self.classes else [*self.categorical]
-        return table.read([*self.features.names, *targets], texts)
+        columns = [*self.columns, *(self.targets.columns if with_targets else [])]
+        check_columns(columns, table.columns, str(table.path))
+        forms = {name: form for name, form in self.forms.items() if form[0] in columns}
+        as_written = {*self.categorical, *(form[0] for form in forms.values())}
+        texts = as_written.union(self.targets.columns) if self.classes else as_written
+        return expand(table.read(columns, texts.intersection(columns)), forms, table.place)
+
+    @property
+    def columns(self) -> list[str]:
+        """Those of the file that the features are made of."""
+        return list(dict.fromkeys(self.forms.get(name, [name])[0] for name in self.features.names))
 
     def encode(self, table: Table, with_targets: bool) -> TableRows:
         """Rows of another file than that of the training, to test with or, without targets, to predict."""
@@ -67,7 +78,12 @@ class Learned:
             raise DataError(f"{table.path} has no row to test with: name another table with --data.test_path")
         frame = frame.iloc[rows]
         y = [self.targets.tensor(self.targets.encode(frame, table.place))] if with_targets else []
-        return TableRows(table, rows, self.features.encode(frame, table.place), *y)
+        x = self.features.encode(frame, table.place)
+        counts = (x[:, len(self.numeric) :] == -1).sum(dim=0).tolist()
+        names = [f"{name} {count}" for name, count in zip(self.categorical, counts, strict=True) if count]
+        if names:
+            say(f"{table.path}: cells whose category the training rows don't have: {', '.join(names)} of {len(x)} rows")
+        return TableRows(table, rows, x, *y)
 
 
 def split_table(
@@ -79,8 +95,13 @@ def split_table(
         DataError: The file doesn't hold what its columns promise, or there is nothing to learn from it.
         UsageError: An option names a column that is not there.
     """
-    path, target = str(table.path), options["target"]
-    frame = learned.read(table) if learned else read_training_table(table, options)
+    path, unusable = str(table.path), list[ColumnError]()
+    if learned:
+        options, forms, frame = learned.options, learned.forms, learned.read(table)
+    else:
+        lists = {option: names_in(options[option], table.columns) for option in LISTS}
+        frame, forms, unusable = read_training_table(table, options := options | lists)
+    target = options["target"]
     columns = [c for c in frame.columns if c not in target]
     numbers_read = [c for c in columns if c not in options["categorical"] and frame[c].dtype == np.float64]
     numeric = list(learned.numeric) if learned else numbers_read
@@ -91,11 +112,15 @@ def split_table(
     strata = rarest_tag(y) if targets.tags else y if targets.classes else np.zeros(len(y))
     parts = split_rows(strata, shares, options["seed"], path)
     if learned is None:
-        features = Features.learn(frame[columns].iloc[rows[parts[0]]], numeric, options["gaps"], path)
+        training = frame[columns].iloc[rows[parts[0]]]
+        same = [name for name in forms if forms[name][2] in PARTS and training[name].nunique() < 2]
+        forms = {name: form for name, form in forms.items() if name not in same}
+        features, unfit = Features.learn(training.drop(columns=same), numeric, options["gaps"], path)
+        raise_all([*unusable, *unfit], options["ignore"], path)
         numbers_of_each = () if targets.classes else np.atleast_2d(y[parts[0]].T)
         statistics = [[*mean_and_std(values), float(values.min())] for values in numbers_of_each]
         known_features = features.numeric, features.categorical
-        learned = Learned(options, table.sha256(), shares, *known_features, targets.classes, statistics)
+        learned = Learned(options, table.sha256(), shares, *known_features, targets.classes, statistics, forms)
     if shares[2] and targets.classes:
         _name_untested(targets, y[parts[2]], path)
     x, targets_of_rows = learned.features.encode(frame, table.place), targets.tensor(y)
@@ -103,14 +128,17 @@ def split_table(
     return learned, [TableRows(table, rows[part], x[rows[part]], targets_of_rows[part]) for part in parts]
 
 
-def read_training_table(table: Table, options: Options) -> pd.DataFrame:
-    """Features in the order of the file, then targets; as float64 where all cells are numbers and may be.
+def read_training_table(table: Table, options: Options) -> tuple[pd.DataFrame, Forms, list[ColumnError]]:
+    """Features in the order of the file, then targets; as float64 where all cells are numbers or dates and may be.
+
+    Returns:
+        Also how they are written, and which columns can't be used.
 
     Raises:
         UsageError: An option names a column that is not there, or twice, or no column is left.
-        DataError: A text stands among numbers.
+        DataError: A text stands among the numbers of a target.
     """
-    for option in ("target", "features", "ignore", "categorical"):
+    for option in LISTS:
         named = options[option]
         for column in named:
             if column not in table.columns:
@@ -123,17 +151,39 @@ def read_training_table(table: Table, options: Options) -> pd.DataFrame:
     if not chosen:
         what = f"no column of {table.path} is left to predict {', '.join(options['target'])} from"
         raise UsageError(f"--data.features: {what}: name one")
+    unusable = [error for error in table.unusable if error.name in chosen]
+    chosen -= {error.name for error in unusable}
     columns = [*(c for c in table.columns if c in chosen), *options["target"]]
     texts = (
         [*options["categorical"], *options["target"]] if options["task"] == "classification" else options["categorical"]
     )
     frame = table.read(columns, texts)
-    for name in columns:
-        if name not in texts and seem_numbers(frame[name]):
-            option = "task classification" if name in options["target"] else f"categorical {name}"
+    forms: Forms = {}
+    for name in (name for name in columns if name not in texts):
+        is_target, column = name in options["target"], frame[name]
+        seem, many = seem_numbers(column), too_many(column.nunique(), len(column))
+        # a target of a few texts is classes, also if they are dates or have units
+        if (not is_target or seem or many) and (form := find_form(column)):
+            forms[name] = [name, *form]
+            is_date = form[0] not in DIGITS
+            if is_date:
+                forms |= {f"{name} {p}": [name, form[0], p] for p in PARTS if f"{name} {p}" not in table.columns}
+        elif many and not is_target and (form := find_form(column, most=True)) and form != (".", ""):
+            try:
+                expand(frame[[name]], {name: [name, *form]}, table.place)
+            except ColumnError as error:
+                unusable.append(error)
+        elif seem:
+            option = "task classification" if is_target else f"categorical {pasted([*options['categorical'], name])}"
             remedy = f", or take the column for texts with --data.{option}"
-            frame[name] = numbers(frame[name], table.place, remedy=remedy)
-    return frame[columns]
+            try:
+                frame[name] = numbers(column, table.place, remedy=remedy)
+            except ColumnError as error:
+                if is_target:
+                    raise
+                unusable.append(error)
+    usable = [name for name in columns if name not in (error.name for error in unusable)]
+    return expand(frame[usable], forms, table.place), forms, unusable
 
 
 def usable_rows(table: Table, frame: pd.DataFrame, target: list[str], numeric: Iterable[str]) -> NDArray[np.int64]:
