@@ -145,6 +145,7 @@ def test_no_home_folder() -> None:
     assert "nowhere" not in out
 
 
+@pytest.mark.slow
 def test_spaces_and_letters_of_any_script(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path("我的 模型 ü")
     folder.mkdir()

@@ -182,6 +182,7 @@ def test_an_optimizer_by_name_has_its_own_defaults(fit: Fit) -> None:
     assert (optimizer["init_args"]["lr"], optimizer["init_args"]["momentum"]) == (0.001, 0.9)
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learnt_by_heart(fit: Fit) -> None:
     run = fit("--trainer.limit_train_batches", "1", "--data.train_size", "32", epochs=100)
     assert float(rows(run / "metrics.csv")[-1]["train/loss"]) < 0.05

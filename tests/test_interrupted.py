@@ -262,6 +262,7 @@ def test_within_an_epoch_whatever_the_options(
     assert_same(RUN, RUN.with_name("version_1"))
 
 
+@pytest.mark.slow
 def test_dropout_and_augmentation_go_on(kindling: Kindling, signal_at: Callable[..., None], fashion: Path) -> None:
     data = ("--data.val_size=50", "--data.batch_size=10", "--data.flip=true", "--data.shift=2")  # 15 steps an epoch
     fit = ("fit", "--model=Net", "--model.dropout=0.2", *data, "--trainer.max_epochs=3")

@@ -160,7 +160,7 @@ def test_a_picture_goes_to_every_logger_that_takes_one(tmp_path: Path) -> None:
     file = tmp_path / "new" / "a.png"
     publish(trainer, file, "test/a", 7, lambda: style.new_figure(1, 1, ""))  # type: ignore[arg-type]
     (((tag, pixels, step), _),) = board.calls
-    assert (tag, step, pixels.shape) == ("test/a", 7, (100, 100, 3))
+    assert (tag, step, pixels.shape) == ("z_test/a", 7, (100, 100, 3))
     (((tag, [image]), options),) = wandb.calls
     assert (tag, options, image.shape) == ("test/a", {"step": 7}, (100, 100, 3))
     assert mlflow.calls == [(("run 7", str(file)), {})]
@@ -380,6 +380,7 @@ def test_scores_of_single_tags_are_left_to_the_files() -> None:
 # Pictures of a training
 
 
+@pytest.mark.slow
 def test_curves_have_at_most_three_panels_a_row() -> None:
     points = {"train": [(1, 0.5), (2, 0.4)], "val": [(1, torch.nan), (2, torch.inf)]}
     for panels, (across, down) in {1: (1, 1), 3: (3, 1), 4: (2, 2), 5: (3, 2), 7: (3, 3)}.items():
@@ -389,6 +390,7 @@ def test_curves_have_at_most_three_panels_a_row() -> None:
         style.paint(lambda figure=figure: figure)  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_the_graph_is_there_once_and_training_as_without_it(run: Path, fit: Fit, kindling: Kindling) -> None:
     layers = {node.name for node in _graph(run)}
     assert any("SimpleNet/Sequential[net]/Linear[3]" in name for name in layers)

@@ -231,6 +231,7 @@ def test_data_typed_beside_its_checkpoint_keep_the_checkpoints_options(kindling:
         assert "in the checkpoint's run" not in kindling("test", "--ckpt_path=best", "--data", data)
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_after_a_requeue(kindling: Kindling) -> None:
     """Callbacks typed again are those of the run, not a second set of them."""
     stopping = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from matplotlib import colormaps
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -65,6 +64,8 @@ def thumbnails(images: Tensor | None, targets: Tensor) -> Tensor | None:
 
     Where a sample has several targets, frames are white, and there are no squares.
     """
+    from matplotlib import colormaps
+
     colors = torch.ones(len(targets), 3)
     if targets.numel() == len(targets):
         labels = targets.flatten().double()
