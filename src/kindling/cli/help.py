@@ -78,14 +78,10 @@ def of_program(program: str) -> str:
 def answer(request: Request, program: str) -> str | None:
     """What was asked for; None where only the parser knows it: all options, or those of a class that is not listed."""
     key, name = next((key.rpartition(".")[0], value) for key, value in request.options if f".{key}".endswith(".help"))
+    if not key and name:
+        return None  # --help all
     if not key:
-        return (
-            None
-            if name
-            else _of_command(request.command, program)
-            if request.command != "list"
-            else of_program(program)
-        )
+        return of_program(program) if request.command == "list" else _of_command(request.command, program)
     if key == "trainer":
         return _of_class("trainer", TRAINER, "Trainer")
     for listed, entry in {"model": MODELS, "data": DATA}.get(key, {}).items():
