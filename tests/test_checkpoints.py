@@ -89,6 +89,7 @@ def test_the_datas_and_the_networks_options_come_back(fit: Fit, kindling: Kindli
     assert len((run / "predictions.csv").read_text().splitlines()) == 1 + 33
 
 
+@pytest.mark.slow
 def test_best_is_of_the_newest_run_of_the_network_named(fit: Fit, kindling: Kindling, fashion: Path) -> None:
     fit(), fit()
     kindling("fit", "--model", "NeuralNetwork", "--data.val_size=50", "--trainer.max_epochs=1")

@@ -213,6 +213,7 @@ def test_a_file_that_answers_something_else_is_not_kept(
     assert (FOLDER / "model.onnx").read_bytes() == b"an older one"
 
 
+@pytest.mark.slow
 def test_what_a_user_can_mend_is_one_line(run: Path, kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
     export_onnx = ("export", "--ckpt_path", "best", "--format", "onnx")
     find_spec = importlib.util.find_spec

@@ -84,6 +84,7 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path,
         assert kindling.err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shipped")
 def test_the_python_examples_print_what_they_should(capsys: pytest.CaptureFixture[str]) -> None:
     needs("SimpleNet", "SyntheticTabular", "Net")

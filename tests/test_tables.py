@@ -77,6 +77,7 @@ def test_next_months_file(kindling: Kindling, wine: pd.DataFrame) -> None:
         assert row[[f"p({name})" for name in ("rosé", "wit", "红")]].astype(float).idxmax() == f"p({row['prediction']})"
 
 
+@pytest.mark.slow
 def test_a_messy_table_trains_at_the_second_attempt(kindling: Kindling) -> None:
     random = np.random.default_rng(0)
     km, day = random.integers(1000, 200_000, 200), pd.Timestamp("2024-01-01")

@@ -61,6 +61,7 @@ def test_max_steps_alone_sets_no_limit_of_epochs(kindling: Kindling) -> None:
     assert steps(Path("lightning_logs/version_0"))[-1] == 300
 
 
+@pytest.mark.slow
 def test_options_typed_as_one_count_as_typed(kindling: Kindling, run: Path) -> None:
     out = kindling("fit", "--model=SimpleNet", "--trainer", "{max_steps: 300, default_root_dir: here}")
     assert steps(Path("here/lightning_logs/version_0"))[-1] == 300
