@@ -28,7 +28,7 @@ from kindling.errors import ENDING_SIGNALS as SIGNALS
 from kindling.export import check
 from kindling.models import SimpleNet
 
-SEEDS = range(20)
+SEEDS = range(12)
 TIMES = ("z_run/epoch_time", "z_run/samples_per_second")  # all else has to be the same
 SIMPLE = ("fit", "--model=SimpleNet", "--trainer.max_epochs=40", "--checkpoint_every=7")
 

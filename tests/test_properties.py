@@ -312,7 +312,7 @@ VALUES = st.one_of(
 
 
 @pytest.mark.filterwarnings("ignore")  # what Lightning advises against it may still do
-@settings(ALIKE, max_examples=300)
+@settings(ALIKE, max_examples=150)
 @given(typed=st.lists(st.tuples(st.sampled_from(OPTIONS), VALUES), min_size=1, max_size=2))
 def test_any_value_of_an_option_holds_or_is_one_line(kindling: Kindling, typed: list[tuple[str, object]]) -> None:
     few = ("--trainer.limit_train_batches=3", "--trainer.max_epochs=1", "--trainer.max_time=00:00:00:02")

@@ -17,7 +17,7 @@ import kindling.models
 from kindling.callbacks.report.curves import Curves
 from kindling.cli import main
 
-SEEDS = range(40)
+SEEDS = range(25)
 TABLE = ("--data=TabularCSV", "--data.path=table.csv", "--data.target=y", "--data.batch_size=8")
 IMAGES = ("--data.val_size=50", "--data.batch_size=10")
 LOSSES = [(), ("--loss=HuberLoss",)]
