@@ -53,6 +53,7 @@ class MetricsWriter(EpochListener):
         self.hyperparameters = hyperparameters
         self.changed = changed
         self._rows: list[dict[str, Any]] = []
+        self._is_changed = False  # since they were written
         self._losses: list[tuple[int, Tensor]] = []
         self._has_layout = False
 
@@ -61,6 +62,7 @@ class MetricsWriter(EpochListener):
         if not trainer.is_global_zero:
             return
         self._rows = [row for row in csv_files.read_rows(self.file) if int(row["epoch"]) <= trainer.current_epoch]
+        self._is_changed = True
         self._write_rows()  # without those of epochs that will be done again
         if not Run(self.folder).last.is_file():  # a tracker refuses other values when a run is resumed
             for logger in trainer.loggers:
@@ -99,6 +101,7 @@ class MetricsWriter(EpochListener):
         if not trainer.is_global_zero:
             return
         self._rows.append(row)
+        self._is_changed = True
         if BestAndLast.of(trainer) is None:  # else with the next checkpoint, at most a second later
             self._write_rows()
         logged_already = trainer.logged_metrics  # by the network itself, through Lightning
@@ -134,6 +137,9 @@ class MetricsWriter(EpochListener):
             logger.log_metrics(scalars, step)
 
     def _write_rows(self) -> None:
+        if not self._is_changed:
+            return  # within an epoch there may be many checkpoints
+        self._is_changed = False
         names = dict.fromkeys(name for row in self._rows for name in row)  # a later epoch may have more columns
         if names:
             csv_files.write(self.file, {name: [row.get(name, "") for row in self._rows] for name in names})
