@@ -25,8 +25,8 @@ from kindling.runs.atomic import folder_lock
 from kindling.runs.csv_files import write
 from kindling.tasks.base import Task
 
-# what an earlier test may have left, and this one may have no reason to draw
-EARLIER = (
+# what a test may leave; what an earlier one left, this one may have no reason to draw
+FILES = (
     "confusion.png",
     "reliability.png",
     "boundary.png",
@@ -90,7 +90,7 @@ class TestReport(Callback):
         return torch.cat(parts)[order[indices[order] < self._size]]
 
     def _draw(self, trainer: Trainer, network: SupervisedModule, predictions: Tensor, targets: Tensor) -> None:
-        for name in EARLIER:
+        for name in FILES:
             (self.folder / name).unlink(missing_ok=True)
         task, data = network.task, trainer.datamodule  # type: ignore[attr-defined]
         subject = f"{type(network).__name__}, {len(targets):,} test samples"
@@ -110,7 +110,7 @@ class TestReport(Callback):
                     project(board, network, data, predict, predictions, targets, self.step)
         for name, draw in figures.items():
             publish(trainer, self.folder / f"{name}.png", f"test/{name}", self.step, draw)
-        if left := [name for name in EARLIER if (self.folder / name).is_file()]:
+        if left := [name for name in FILES if (self.folder / name).is_file()]:
             print(f"In {self.folder}: {', '.join(left)}", flush=True)
 
     def _mistakes(
