@@ -11,6 +11,7 @@ import yaml
 from kindling import registry
 from kindling.cli.commands import COMMANDS, own_options
 from kindling.data import DATA, IN_PYTHON
+from kindling.data.table.names import LISTS
 from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.models import MODELS
@@ -25,7 +26,7 @@ NEED_CODE = {  # classes that compare several samples, or are made of others, wh
     *("SequentialLR", "ChainedScheduler"),
 }
 ONLY = {option: command for command in COMMANDS for option in own_options(command)}  # options of one command
-LISTS = {f"data.{name}" for name in ("target", "features", "ignore", "categorical")}  # repeated, they add up
+REPEATED = {f"data.{name}" for name in LISTS}  # typed several times, they add up
 TYPED = ("help", "config", "print_config")  # options that a -c file can't hold
 SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode", "threshold")  # and so taken by all commands
 OPTIONS = (*TYPED, "seed_everything", "trainer", *CLASS_OPTIONS, *SAVED_BY_FIT, "ckpt_path", *ONLY)
@@ -122,7 +123,7 @@ def parse(args: list[str]) -> Request:
             configs[f"-c {value}"] = _read_config(str(value))
         elif name in ("trainer", *CLASS_OPTIONS) and isinstance(content := _load(value, f"--{key}"), dict):
             configs[f"--{key}"] = _normal({name: content}, f"--{key}")
-        elif name in LISTS and name in (known := [option.key for option in options]):
+        elif name in REPEATED and name in (known := [option.key for option in options]):
             before = options.pop(known.index(name)).value
             options.append(Option(name, f"{before},{value}"))
         else:

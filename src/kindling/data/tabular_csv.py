@@ -13,8 +13,8 @@ from kindling.data.base import DataModule
 from kindling.data.table import decisions
 from kindling.data.table.file import open_table
 from kindling.data.table.forms import expand
-from kindling.data.table.learned import LISTS, Learned, Options, TableRows, check_columns, split_table
-from kindling.data.table.names import names_in
+from kindling.data.table.learned import Learned, Options, TableRows, check_columns, split_table
+from kindling.data.table.names import LISTS, names_in
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.schema import matches

@@ -15,7 +15,7 @@ from kindling.data.table.cells import numbers, seem_numbers
 from kindling.data.table.features import Features, mean_and_std, too_many
 from kindling.data.table.file import Table
 from kindling.data.table.forms import DIGITS, PARTS, Forms, expand, find_form
-from kindling.data.table.names import ColumnError, names_in, pasted, raise_all
+from kindling.data.table.names import LISTS, ColumnError, names_in, pasted, raise_all
 from kindling.data.table.split import rarest_tag, split_rows
 from kindling.data.table.targets import Targets, find_classes
 from kindling.errors import DataError, UsageError
@@ -30,7 +30,6 @@ class TableRows(InMemory):
         self.table, self.rows = table, rows  # positions in the file, counted from 0, ascending
 
 
-LISTS = ("target", "features", "ignore", "categorical")  # options that name columns
 Options = dict[str, Any]  # those of ``TabularCSV`` that decide columns, statistics and split
 
 

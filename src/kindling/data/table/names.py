@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 
 from kindling.errors import DataError
 
+LISTS = ("target", "features", "ignore", "categorical")  # options of TabularCSV that name columns
+
 
 def names_in(given: list[str], known: Collection[str]) -> list[str]:
     """Each name of a list, whose texts may hold several with commas between them; quotes keep a comma in a name."""
