@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,11 +47,60 @@ import scipy.signal
 assert scipy.signal.convolve([1, 2], [1, 2]).tolist() == [1, 4, 4]
 """
 
+COMPILED_LATER = """
+import logging, sys, warnings
+from kindling.cli import main
+
+assert main(["fit", "--model", "SimpleNet", "--max_epochs", "1"]) == 0
+assert main(["test", "--ckpt_path", "best"]) == 0
+from torchvision import ops, tv_tensors
+assert tv_tensors.Image([[[1.0]]]).shape == (1, 1, 1)
+assert "torch._dynamo" not in sys.modules
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+from torch.utils.data import DataLoader
+
+logging.disable()
+warnings.simplefilter("ignore")  # of Lightning's
+
+def trained(compiled):
+    torch.manual_seed(0)
+    model = BoringModel()
+    network = torch.compile(model, backend="eager") if compiled else model
+    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    Trainer(max_steps=3, accelerator="cpu", **quiet).fit(network, DataLoader(torch.randn(9, 32)))
+    return model.layer.weight.detach().clone()
+
+eager = trained(compiled=False)
+assert "torch._dynamo" not in sys.modules
+assert eager.equal(trained(compiled=True))
+assert "torch._dynamo" in sys.modules
+
+def counted(step):
+    graphs = []
+    def backend(module, inputs):
+        graphs.append(module)
+        return module.forward
+    torch.compile(step, backend=backend)()
+    return len(graphs)
+
+weight = torch.nn.Parameter(torch.ones(2))
+weight.grad = torch.ones(2)
+optimizer = torch.optim.SGD([weight], lr=0.5)
+assert counted(lambda: optimizer.step()) == 1 and weight.tolist() == [0.5, 0.5]
+features, boxes = torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0, 2.0, 2.0]])
+assert ops.roi_align(features, boxes, 1).item() == 5
+"""
+
 
 @pytest.mark.slow
-def test_what_is_imported_late_works_when_it_is_used() -> None:
+@pytest.mark.parametrize("program", [USED_LATER, COMPILED_LATER])
+def test_what_is_imported_late_works_when_it_is_used(program: str, tmp_path: Path) -> None:
     without = {name: value for name, value in os.environ.items() if name not in WAITING}
-    done = subprocess.run([sys.executable, "-c", USED_LATER], env=without, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=without, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
