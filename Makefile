@@ -4,8 +4,11 @@
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+INSTALLED_DEV = $(VENV)/.installed-dev
 UV := $(shell command -v uv)
+INSTALL = $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/pip install)
 ARGS ?= --model SimpleNet
+SUPPORTED = >=3.11,<3.14
 
 define test_with
 $(or $(PYTHON),python3) -m venv --clear .venv-$(1)
@@ -20,13 +23,13 @@ endef
 help:  ## list these targets
 	@grep -E '^[a-zA-Z0-9_-]+:.*  ##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-train: $(INSTALLED)  ## train; ARGS="--model Net" and the like choose what
+train: $(INSTALLED)  ## install what training needs and train; ARGS="--model Net" and the like choose what
 	$(BIN)/python scripts/main.py fit $(ARGS)
 
-test: $(INSTALLED)  ## run the tests, which takes two or three minutes
+test: $(INSTALLED_DEV)  ## install what tests need and run them, which takes two or three minutes
 	$(BIN)/python -m pytest
 
-test-slow: $(INSTALLED)  ## run the tests that take minutes
+test-slow: $(INSTALLED_DEV)  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 test-oldest:  ## run the tests with the oldest versions that pyproject.toml allows, in .venv-oldest
@@ -35,19 +38,19 @@ test-oldest:  ## run the tests with the oldest versions that pyproject.toml allo
 test-newest:  ## and with the newest, in .venv-newest
 	$(call test_with,newest,highest)
 
-errors: $(INSTALLED)  ## write docs/errors.md anew, from what the tests see
+errors: $(INSTALLED_DEV)  ## write docs/errors.md anew, from what the tests see
 	WRITE_ERRORS=1 $(BIN)/python -m pytest -n 0 -m 'slow or not slow' tests/test_bad_*.py
 
-check: $(INSTALLED)  ## lint, formatting, types
+check: $(INSTALLED_DEV)  ## lint, formatting, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: $(INSTALLED)  ## mend what check finds, where a machine can
+format: $(INSTALLED_DEV)  ## mend what check finds, where a machine can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(INSTALLED)  ## compare with plain PyTorch; twelve minutes, writes benchmarks/RESULTS.md
+bench: $(INSTALLED_DEV)  ## compare with plain PyTorch; twelve minutes, writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
 tensorboard: $(INSTALLED)  ## show all runs in the browser
@@ -55,23 +58,26 @@ tensorboard: $(INSTALLED)  ## show all runs in the browser
 
 locked:  ## make .venv anew with exactly the versions tested, hashes checked
 	rm -rf $(VENV)
-	$(MAKE) $(INSTALLED) LOCK="-r requirements.lock"
+	$(MAKE) $(INSTALLED_DEV) LOCK="-r requirements.lock"
 
 clean:  ## remove .venv and caches; runs and data stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is written last, so an interrupted installation starts again.
+# What training needs. A stamp is written last, so an interrupted installation starts again.
 $(INSTALLED): pyproject.toml
 ifdef UV
-	test -x $(BIN)/python || uv venv --python '$(or $(PYTHON),>=3.11,<3.14)' $(VENV)
-	$(if $(LOCK),uv pip install --python $(BIN)/python --require-hashes $(LOCK))
-	uv pip install --python $(BIN)/python $(if $(LOCK),--no-deps) -e '.[dev]'
+	test -x $(BIN)/python || uv venv --seed --python '$(or $(PYTHON),$(SUPPORTED))' $(VENV)
 else
 	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one with  make PYTHON=python3.12 ..."; exit 2; }
-	test -x $(BIN)/python || $(or $(PYTHON),python3) -m venv $(VENV)
-	$(if $(LOCK),$(BIN)/pip install --require-hashes $(LOCK))
-	$(BIN)/pip install $(if $(LOCK),--no-deps) -e '.[dev]'
+	test -x $(BIN)/pip || $(or $(PYTHON),python3) -m venv $(VENV)
 endif
+	$(if $(LOCK),$(INSTALL) --require-hashes $(LOCK))
+	$(INSTALL) $(if $(LOCK),--no-deps) -e .
+	touch $@
+
+# What the tests need beside it.
+$(INSTALLED_DEV): $(INSTALLED)
+	$(INSTALL) $(if $(LOCK),--no-deps) -e '.[dev]'
 	touch $@

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from conftest import Kindling
 from errors_page import Case
+from lightning_utilities.core.imports import RequirementCache
 
 FIT = ("fit", "--model", "SimpleNet")
 SEARCH = ("lr_find", "--model", "SimpleNet")
@@ -300,8 +302,6 @@ def test_bad_options(kindling: Kindling, case: Case) -> None:
 @pytest.mark.parametrize(
     ("package", "option", "says"),
     [
-        ("wandb", "logger WandbLogger", "--trainer.logger WandbLogger: Requirement 'wandb"),
-        ("mlflow", "logger MLFlowLogger", "--trainer.logger MLFlowLogger: Requirement 'mlflow"),
         ("comet_ml", "logger CometLogger", "--trainer.logger CometLogger: Requirement 'comet"),
         (
             "rich",
@@ -324,6 +324,17 @@ def test_a_package_that_is_missing(kindling: Kindling, package: str, option: str
     if find_spec(package):
         pytest.skip(f"{package} is installed")
     kindling.answers("Options", fit(f"no {package}", f"--trainer.{option}", says))
+
+
+@pytest.mark.parametrize(("extra", "name"), [("wandb", "WandbLogger"), ("mlflow", "MLFlowLogger")])
+def test_a_logger_whose_extra_is_missing(
+    kindling: Kindling, monkeypatch: pytest.MonkeyPatch, extra: str, name: str
+) -> None:
+    module = import_module(f"lightning.pytorch.loggers.{extra}")
+    monkeypatch.setattr(module, f"_{extra.upper()}_AVAILABLE", RequirementCache(f"{extra}>=999"))
+    for option in ("--trainer.logger", "--trainer.logger+"):
+        error = kindling.fails(*FIT, f"{option}={name}")
+        assert f"--trainer.logger {name} needs {extra}: pip install -e '.[{extra}]'" in error
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")

@@ -77,7 +77,11 @@ def test_a_resumed_run_and_its_test_go_on_in_the_same_file(kindling: Kindling, s
     kindling(*FIT, *CSV)
     unbroken = logged(RUN.with_name("version_1"))
     assert logged(RUN) == unbroken
-    kindling("test", "--ckpt_path=version_0", *CSV)
+    option = f"-c {RUN}/config.yaml"
+    line = f"Left out: CSVLogger, which the training had: for these scores there too, add {option}"
+    assert line in kindling("test", "--ckpt_path=version_0").splitlines()
+    assert logged(RUN) == unbroken
+    assert "Left out" not in kindling("test", "--ckpt_path=version_0", *option.split())
     assert kindling.err == ""
     *before, tested = logged(RUN)
     assert before == unbroken

@@ -36,12 +36,12 @@ def test_closed_output(kindling: Kindling) -> None:
 
 def test_full_output(kindling: Kindling) -> None:
     says = "standard output can't be written (No space left on device): make room"
-    for args in (("list",), FIT):
-        with Path("/dev/full").open("w") as full, pytest.MonkeyPatch.context() as patch:
+    for args, buffering in ((("list",), -1), (("list",), 1), (FIT, -1)):  # 1: each line is written at once
+        with Path("/dev/full").open("w", buffering) as full, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdout", full)
             kindling(*args, code=2)
         assert kindling.err.startswith("kindling: error: ")
-        assert says.removeprefix("standard " if args == FIT else "") in kindling.err
+        assert says.removeprefix("standard " if args == FIT or buffering == 1 else "") in kindling.err
         assert kindling.err.count("\n") == 1
     assert (RUN / "checkpoints/last.ckpt").is_file() == ("resumes after step" in kindling.err)
 

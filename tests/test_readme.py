@@ -1,5 +1,6 @@
 """What the README and docs/ say is so: their commands run, their code works, their links and map are complete."""
 
+import os
 import re
 import shlex
 import shutil
@@ -56,7 +57,7 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
 def test_what_the_pages_install_is_there() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {extra for text in PAGES.values() for extra in re.findall(r"pip install -e '\.\[(\w+)\]'", text)}
-    assert named == {"onnx", "wandb", "mlflow"} <= extras.keys()
+    assert named == extras.keys() - {"dev"}
 
 
 @pytest.mark.slow
@@ -181,6 +182,49 @@ def test_make_clean_keeps_runs_and_data() -> None:
         "lightning_logs/version_0",
         "data",
     }
+
+
+# stands for python, pip and uv: writes down how it was called, copies itself into a new .venv, and fails where asked to
+PROGRAM = """#!/bin/sh
+echo "${0##*/} $*" >> calls
+case "$*" in *venv*) mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp "$0" .venv/bin/pip;; esac
+test "${*##* }" != "$FAILS"
+"""
+TRAIN, PYTEST = "python scripts/main.py fit --model SimpleNet", "python -m pytest"
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_make_installs_what_a_target_needs_and_nothing_twice(monkeypatch: pytest.MonkeyPatch, installer: str) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, name)
+    Path("path").mkdir()
+    for name in ("python3", "uv"):
+        Path("path", name).write_text(PROGRAM)
+        Path("path", name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{Path('path').absolute()}:{os.environ['PATH']}")
+
+    def calls(*args: str, fails: str = "") -> list[str]:
+        Path("calls").write_text("")
+        line = ["make", *args, *(["UV="] if installer == "pip" else [])]
+        result = subprocess.run(line, env={**os.environ, "FAILS": fails}, capture_output=True, check=False)
+        assert result.returncode == (2 if fails else 0), result.stderr
+        done = [call for call in Path("calls").read_text().splitlines() if " -c " not in call]
+        return [call.replace("uv pip install --python .venv/bin/python", "pip install") for call in done]
+
+    made = {"pip": "python3 -m venv .venv", "uv": "uv venv --seed --python >=3.11,<3.14 .venv"}[installer]
+    assert calls("train", fails=".") == [made, "pip install -e ."]
+    assert calls("train") == ["pip install -e .", TRAIN]  # was interrupted
+    assert calls("train") == [TRAIN]
+    assert calls("test", fails=".[dev]") == ["pip install -e .[dev]"]
+    assert calls("test") == ["pip install -e .[dev]", PYTEST]
+    assert calls("test") == [PYTEST]
+    assert calls("train") == [TRAIN]
+    shutil.copy(ROOT / "pyproject.toml", "pyproject.toml")  # changed
+    assert calls("train") == ["pip install -e .", TRAIN]
+    assert calls("test") == ["pip install -e .[dev]", PYTEST]
+    locked = ["pip install --require-hashes -r requirements.lock", "pip install --no-deps -e ."]
+    assert calls("locked") == [made, *locked, "pip install --no-deps -e .[dev]"]
+    assert calls("train", "test") == [TRAIN, PYTEST]
 
 
 @pytest.mark.slow

@@ -100,14 +100,14 @@ def test_a_messy_table_trains_at_the_second_attempt(kindling: Kindling) -> None:
     assert "2 columns can't be used: id has 140 different values in 140 training rows; free text has " in line
     assert line.endswith(f": leave them out with {option}\n")
     out = kindling(*fit, *shlex.split(option), "--trainer.max_epochs=1").splitlines()
-    told = [
+    decided = [
         "3 columns: Listed, Mileage (km) numbers; Brand 3 categories; gaps filled: Mileage (km) 29; 140/30/30 rows to "
         "train, validate and test",
         "Read as dates, as days: Listed (DD.MM.YYYY with month and weekday); read as numbers: Mileage (km) "
         "(1,234.5 km), Price ($1,234.5); left out: id, Region, free text",
         "Brand has categories that differ only by case or spaces, each one of its own: 'BMW', 'bmw'",
     ]
-    assert out[1:4] == told
+    assert out[1:4] == decided
     kept = {row["column"]: row for row in rows(RUN / "columns.csv")}
     assert list(kept) == [
         *("Listed", "Mileage (km)", "Listed month", "Listed weekday", "Brand", "Price", "id", "Region", "free text")

@@ -21,11 +21,15 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
+def is_first_here() -> bool:
+    """Whether this is the first process on its machine, as torchrun, srun or Lightning number them; without torch."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """On a terminal, say what is being waited for, until that is over or something else is said."""
-    is_first = {os.environ.get(name, "0") for name in ("LOCAL_RANK", "SLURM_LOCALID")} == {"0"}
-    if is_first and sys.stderr.isatty():
+    if is_first_here() and sys.stderr.isatty():
         _shown.append(what)
         print(f"{what} ...", end="", file=sys.stderr, flush=True)
     try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from kindling.cli import arguments, commands, help, process
+from kindling.cli import arguments, commands, help, process, system_errors
 from kindling.cli.arguments import Request
 from kindling.console import waiting
 from kindling.errors import RunError, UsageError
@@ -49,6 +49,7 @@ def main(args: list[str] | None = None) -> int:
     return process.exit_code(lambda: _run(args))
 
 
+@system_errors.answered()
 def _run(args: list[str]) -> int:
     program = _program()
     if not args:

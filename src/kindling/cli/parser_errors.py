@@ -28,6 +28,8 @@ def explain(message: str) -> str:
     given = re.search(r"(?:Got value|Given value): (.+)", message)
     if key and given:
         return f"--{key} {given[1]}: {_expected(message, given[1], bool(made))}"
+    if extra := re.search(r"Requirement '(mlflow|wandb)\b", problem):
+        return f"{name} needs {extra[1]}: pip install -e '.[{extra[1]}]'"
     return f"{name}: {problem}" if message.startswith("Problem with") else message
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from kindling.cli import tracebacks
+from kindling.console import is_first_here
 from kindling.errors import ENDING_SIGNALS, KindlingError, Stopped
 
 ENDED_TOO: list[Callable[[], object]] = []  # called first when a signal comes, to end other processes
@@ -66,8 +67,8 @@ def _run(command: Callable[[], int]) -> tuple[int, str]:
 
 def repeats() -> bool:
     """Whether another process on this machine was started alike, by torchrun or srun, and says the same."""
-    ranks = [os.environ.get(name, "0") for name in ("LOCAL_RANK", "SLURM_LOCALID")]
-    return ranks[1] != "0" or (ranks[0] != "0" and "RANK" in os.environ)  # Lightning's own know no RANK
+    by_lightning = "LOCAL_RANK" in os.environ and "RANK" not in os.environ  # torchrun sets both, srun neither
+    return not (is_first_here() or by_lightning)
 
 
 @contextmanager

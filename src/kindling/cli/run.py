@@ -86,9 +86,10 @@ def _carry_out(request: Request, checkpoint: Checkpoint | None, program: str) ->
             inner = error.__cause__ or error  # jsonargparse wraps what a class, e.g. a callback, raised
             if type(inner) is not ValueError or tracebacks.of_user(inner):
                 raise inner from error
-            made = re.search(r"class_path '(.+?)'", str(inner))
+            # where it is one of a list, only the outer error says why
+            made = re.search(r"Problem with given class_path '(.+?)':\s+.+", f"{inner}\n{error}")
             of = [f"--trainer.{key}" for key, value in kept["trainer"].items() if made and made[1] in str(value)]
-            raise UsageError(" ".join([*of, explain(str(inner))])) from error
+            raise UsageError(" ".join([*of, explain(made[0] if made else str(inner))])) from error
         with waiting("Preparing network and data"):
             job = make_job(command, kept, **parts, loss=loss, start=start, program=program)
         process.ENDED_TOO.append(job.end_other_processes)

@@ -8,10 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-import torch
-import torch.distributed as dist
-from torch.distributed.distributed_c10d import _get_default_store
-
 from kindling.cli import tracebacks
 from kindling.errors import KindlingError, RunError, Stopped
 
@@ -44,14 +40,12 @@ def answered() -> Iterator[None]:
 
 def _explain(error: Exception) -> str:
     """What happened and how to mend it; empty for what the machine has no part in."""
-    match error:
-        case BrokenPipeError():
-            return ""  # nobody reads what we print
-        case OSError():
-            return _explain_file(error)
-        case torch.OutOfMemoryError() | MemoryError():
-            return FULL_MEMORY
-    if "can't allocate memory" in str(error):
+    if isinstance(error, OSError):
+        return "" if isinstance(error, BrokenPipeError) else _explain_file(error)  # nobody reads what we print
+    import torch  # late: the front door answers without it
+    import torch.distributed as dist
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return FULL_MEMORY
     return LEFT_ALONE if isinstance(error, dist.DistError) or re.search("by peer|gloo", str(error)) else ""
 
@@ -82,6 +76,9 @@ def said_once() -> Iterator[None]:
     Raises:
         Stopped: In place of an error of processes that have met, with a line for those of them that are to say it.
     """
+    import torch.distributed as dist
+    from torch.distributed.distributed_c10d import _get_default_store
+
     try:
         yield
     except KindlingError as error:

@@ -37,6 +37,11 @@ def evaluate(job: Job) -> dict[str, float]:
     trainer = make_trainer(job, checkpoint.run, [ScoreFile(checkpoint.run.folder), TestReport(checkpoint.run.folder)])
     score = trainer.test if job.command == "test" else trainer.validate
     loggers.start(trainer.loggers)
+    if job.trainer_options.get("logger") is None and (others := loggers.others(job.content.get("trackers", {}))):
+        # what was given in Python is an object, which the file can't hold
+        is_typed = "class_path" in str(job.content["config"]["trainer"]["logger"])
+        remedy = f": for these scores there too, add -c {checkpoint.run.config_file}" if is_typed else ""
+        say(f"Left out: {', '.join(others)}, which the training had{remedy}")
     score(job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 

@@ -122,9 +122,18 @@ def left_behind(run: Run, loggers: list[Logger]) -> str:
     return ", ".join(names)
 
 
+def others(kept: Iterable[str]) -> list[str]:
+    """Those of a training's loggers, as the checkpoint remembers them, that were asked for."""
+    return [_typed(name) for name in kept if name not in ("RunTensorBoard", "TensorBoardLogger")]
+
+
 def _name(logger: Logger) -> str:
+    return _typed(type(logger).__name__)
+
+
+def _typed(class_name: str) -> str:
     """As it is typed."""
-    return type(logger).__name__.replace("RunCSV", "CSVLogger")
+    return class_name.replace("RunCSV", "CSVLogger")
 
 
 def truncate_events(folder: Path, sizes: Mapping[str, int]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from kindling.callbacks.report.publish import boards
+from kindling.callbacks.report.publish import board_tag, boards
 
 
 class Histograms(Callback):
@@ -17,7 +17,7 @@ class Histograms(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.is_last_batch:  # the validation that follows frees the gradients
             for name, parameter in pl_module.named_parameters():
-                _show(trainer, f"z_gradients/{name}", parameter.grad)
+                _show(trainer, f"gradients/{name}", parameter.grad)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, parameter in pl_module.named_parameters():
@@ -30,4 +30,4 @@ def _show(trainer: Trainer, tag: str, tensor: Tensor | None) -> None:
     values = tensor.detach().float().flatten()
     values = values[values.isfinite()].cpu()
     for board in boards(trainer) if len(values) else []:
-        board.add_histogram(tag, values, trainer.global_step)
+        board.add_histogram(board_tag(tag), values, trainer.global_step)

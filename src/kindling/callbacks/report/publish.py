@@ -14,7 +14,8 @@ from kindling.console import waiting
 from kindling.pictures import style
 from kindling.runs.atomic import atomic_write
 
-SORTED_LAST = ("best", "epoch", "run", "test")  # TensorBoard opens the first two groups of tags: train and val
+# TensorBoard opens the first two groups of tags: train and val
+SORTED_LAST = ("best", "epoch", "gradients", "run", "test")
 
 
 def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: style.Draw) -> None:
@@ -40,7 +41,7 @@ def save(file: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def board_tag(name: str) -> str:
-    """What TensorBoard calls a score or picture, e.g. ``z_test/acc`` for ``test/acc``; other loggers keep the name."""
+    """What TensorBoard calls a score, a picture or a histogram: ``z_test/acc`` for ``test/acc``."""
     return f"z_{name}" if name.partition("/")[0] in SORTED_LAST else name
 
 

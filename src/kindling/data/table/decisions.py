@@ -1,7 +1,7 @@
 """What was decided about the columns of a table, for the screen and for the run's ``columns.csv``."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -17,33 +17,12 @@ def on_screen(learned: Learned, parts: Sequence[TableRows]) -> list[str]:
     Args:
         parts: Training, validation and test rows.
     """
-    numeric = [name for name in learned.numeric if name in learned.columns]  # without the parts of dates
-    categorical = [f"{name} {len(known)}" for name, known in learned.categorical.items()]
-    kinds = [f"{_some(names)} {kind}" for kind, names in (("numbers", numeric), ("categories", categorical)) if names]
-    count = len(learned.columns)
-    line = f"{count} column{'s' if count > 1 else ''}: {'; '.join(kinds)}"
-    if gaps := [f"{name} {count}" for name, count in _gaps(learned, parts).items() if count and name in numeric]:
-        line += f"; gaps filled: {_some(gaps)}"
-    lines = [f"{line}; {'/'.join(str(len(part)) for part in parts)} rows to train, validate and test"]
-    read: dict[str, list[str]] = defaultdict(list)
-    for name, (column, form, detail) in learned.forms.items():
-        if name == column:
-            also = [name.removeprefix(f"{column} ") for name, of in learned.forms.items() if of[0] == column != name]
-            text = " with ".join([shown(form, detail), *([" and ".join(also)] if also else [])])
-            read["numbers" if form in DIGITS else "dates, as days"].append(f"{column} ({text})")
-    told = [f"read as {kind}: {_some(names)}" for kind, names in read.items()]
-    used = {*learned.columns, *learned.targets.columns}
-    left_out = [name for name in parts[0].table.columns if name not in used]
-    told += [f"left out: {_some(left_out)}"] if left_out else []
-    same = [name for name, known in learned.categorical.items() if len(known) == 1]
-    told += [f"always the same: {_some(same)}"] if same else []
-    text = "; ".join(told)
-    lines += [text[0].upper() + text[1:]] if told else []
-    target = {learned.targets.columns[0]: learned.classes} if not learned.targets.several else {}
-    for name, known in (learned.categorical | target).items():
-        if alike := _alike(known):
-            lines.append(f"{name} has categories that differ only by case or spaces, each one of its own: {alike}")
-    return lines
+    remarks = _read_as(learned) | {
+        "left out": _left_out(learned, parts),
+        "always the same": [name for name, known in learned.categorical.items() if len(known) == 1],
+    }
+    remark = "; ".join(f"{what}: {_some(names)}" for what, names in remarks.items() if names)
+    return [_overview(learned, parts), *([remark[0].upper() + remark[1:]] if remark else []), *_alike(learned)]
 
 
 def as_columns(learned: Learned, parts: Sequence[TableRows]) -> dict[str, list[object]]:
@@ -57,10 +36,37 @@ def as_columns(learned: Learned, parts: Sequence[TableRows]) -> dict[str, list[o
     for name, known in learned.categorical.items():
         rows.append([name, "categories", "", gaps[name], "", "", "", " | ".join(known)])
     rows += [[name, "target", "", "", "", "", "", " | ".join(learned.classes)] for name in learned.targets.columns]
-    used = {*learned.columns, *learned.targets.columns}
-    rows += [[name, "left out", *[""] * 6] for name in parts[0].table.columns if name not in used]
+    rows += [[name, "left out", *[""] * 6] for name in _left_out(learned, parts)]
     header = ("column", "use", "written", "gaps", "filled with", "mean", "std", "categories")
     return {name: list(cells) for name, cells in zip(header, zip(*rows, strict=True), strict=True)}
+
+
+def _overview(learned: Learned, parts: Sequence[TableRows]) -> str:
+    """How many columns and rows there are, which columns are of which kind, and which gaps were filled."""
+    numeric = [name for name in learned.numeric if name in learned.columns]  # without the parts of dates
+    categorical = [f"{name} {len(known)}" for name, known in learned.categorical.items()]
+    kinds = [f"{_some(names)} {kind}" for kind, names in (("numbers", numeric), ("categories", categorical)) if names]
+    count = len(learned.columns)
+    line = f"{count} column{'s' if count > 1 else ''}: {'; '.join(kinds)}"
+    if gaps := [f"{name} {count}" for name, count in _gaps(learned, parts).items() if count and name in numeric]:
+        line += f"; gaps filled: {_some(gaps)}"
+    return f"{line}; {'/'.join(str(len(part)) for part in parts)} rows to train, validate and test"
+
+
+def _read_as(learned: Learned) -> dict[str, list[str]]:
+    """Columns that are written in a form of their own, by what they are read as."""
+    read: dict[str, list[str]] = defaultdict(list)
+    for name, (column, form, detail) in learned.forms.items():
+        if name == column:
+            also = [name.removeprefix(f"{column} ") for name, of in learned.forms.items() if of[0] == column != name]
+            text = " with ".join([shown(form, detail), *([" and ".join(also)] if also else [])])
+            read[f"read as {'numbers' if form in DIGITS else 'dates, as days'}"].append(f"{column} ({text})")
+    return read
+
+
+def _left_out(learned: Learned, parts: Sequence[TableRows]) -> list[str]:
+    used = {*learned.columns, *learned.targets.columns}
+    return [name for name in parts[0].table.columns if name not in used]
 
 
 def _gaps(learned: Learned, parts: Sequence[TableRows]) -> dict[str, int]:
@@ -74,11 +80,17 @@ def _gaps(learned: Learned, parts: Sequence[TableRows]) -> dict[str, int]:
     return {name: int(column.sum()) for name, column in empty.items()}
 
 
-def _alike(known: Iterable[str]) -> str:
-    same: dict[str, list[str]] = defaultdict(list)
-    for text in known:
-        same["".join(text.split()).casefold()].append(text)
-    return "; ".join(", ".join(map(repr, texts)) for texts in list(same.values()) if len(texts) > 1)
+def _alike(learned: Learned) -> list[str]:
+    """A line for each column, the target included, whose categories differ only in how they are written."""
+    target = {learned.targets.columns[0]: learned.classes} if not learned.targets.several else {}
+    lines = []
+    for name, known in (learned.categorical | target).items():
+        same: dict[str, list[str]] = defaultdict(list)
+        for text in known:
+            same["".join(text.split()).casefold()].append(text)
+        if alike := "; ".join(", ".join(map(repr, texts)) for texts in same.values() if len(texts) > 1):
+            lines.append(f"{name} has categories that differ only by case or spaces, each one of its own: {alike}")
+    return lines
 
 
 def _some(names: Sequence[str]) -> str:
