@@ -14,7 +14,13 @@ from kindling.console import waiting
 from kindling.pictures import style
 from kindling.runs.atomic import atomic_write
 
-SORTED_LAST = ("best", "epoch", "run", "test")  # TensorBoard opens the first two groups of tags: train and val
+SORTED_LAST = (
+    "baseline",
+    "best",
+    "epoch",
+    "run",
+    "test",
+)  # TensorBoard opens the first two groups of tags: train and val
 
 
 def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: style.Draw) -> None:

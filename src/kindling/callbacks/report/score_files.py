@@ -1,13 +1,14 @@
 """The scores of a test or validation: ``test.json`` or ``validate.json``, the run's loggers, and a line."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from kindling.callbacks.after_epoch import short
+from kindling.callbacks.after_epoch import rounded, short
+from kindling.callbacks.report.progress import WIDTH
 from kindling.callbacks.report.publish import boards
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import atomic_write
@@ -45,15 +46,49 @@ class ScoreFile(Callback):
     def _write(self, trainer: Trainer, pl_module: LightningModule, command: str) -> None:
         if not trainer.is_global_zero:
             return
-        scores = {name: float(f"{value:.7g}") for name, value in trainer.callback_metrics.items()}  # float32
+        scores = {name: rounded(value) for name, value in trainer.callback_metrics.items()}
+        compared = {name for name in scores if name.startswith("baseline/")}
+        about = {}
+        if isinstance(pl_module, SupervisedModule):
+            task = pl_module.task
+            about = {"loss_unit": task.loss_unit, "baseline": task.baseline if compared else ""}
         for logger in trainer.loggers:
             logger.log_metrics(scores, self.trained["step"])  # at the step that these weights are of
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{command}.json"
         with atomic_write(file) as stream:
-            content = {"checkpoint": str(trainer.ckpt_path), **self.trained, **scores}
+            content = {
+                "checkpoint": str(trainer.ckpt_path),
+                **self.trained,
+                **{k: v for k, v in about.items() if v},
+                **scores,
+            }
             stream.write(json.dumps(content, indent=2) + "\n")
-        print("  ".join(f"{name} {short(scores[name])}" for name in main_scores(scores, pl_module)) + f"  -> {file}")
+        print(in_lines({name: score for name, score in scores.items() if name not in compared}, pl_module))
+        if title := about.get("baseline"):
+            print(
+                in_lines(
+                    {k.removeprefix("baseline/"): scores[k] for k in scores if k in compared}, pl_module, f"{title}: "
+                )
+            )
+        print(f"Scores -> {file}")
+
+
+def in_lines(scores: Mapping[str, float], network: LightningModule, title: str = "") -> str:
+    """The main scores in lines that fit a screen."""
+    lines = [title]
+    for name in main_scores(scores, network):
+        text = f"{name} {short(scores[name])}{unit_of(name, network)}"
+        if len(lines[-1] + text) > WIDTH:
+            lines.append("")
+        lines[-1] += f"{text}  "
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def unit_of(score: str, network: LightningModule) -> str:
+    """The unit of a loss, to follow it in brackets; nothing where that is plain."""
+    unit = network.task.loss_unit if isinstance(network, SupervisedModule) else ""
+    return f" ({unit})" if unit and score.rpartition("/")[2] == "loss" else ""
 
 
 def main_scores(names: Iterable[str], network: LightningModule) -> list[str]:
