@@ -79,9 +79,8 @@ class Scores(Metric):
         if self.baseline:
             self.targets.append(targets)
         for metric in self.metrics.values():
-            if len(targets) or _keeps_samples(
-                metric
-            ):  # of none, as processes exchange what they keep; others refuse none
+            keeps_samples = any(isinstance(state, list) for state in metric.metric_state.values())
+            if len(targets) or keeps_samples:  # of none, as processes exchange what they keep; others refuse none
                 metric.update(inputs, targets)
             else:
                 metric._update_count += 1
@@ -90,7 +89,7 @@ class Scores(Metric):
         """Name to score; of a metric with several entries their mean, and each under its own name."""
         values = self.metrics.compute()
         if self.baseline and self.samples:
-            values |= self._baseline(dim_zero_cat(self.targets))
+            values |= self._baseline(dim_zero_cat(self.targets), values)
         scores = {"loss": self.loss / self.samples}
         for name, value in values.items():
             if value is None:
@@ -102,17 +101,19 @@ class Scores(Metric):
                 scores |= {f"{name}_{part}": entry for part, entry in each if not entry.isnan()}
         return scores
 
-    def _baseline(self, targets: Tensor) -> dict[str, Any]:
-        """Scores of predictions that don't look at the samples, for the targets (N, ...) of all processes."""
+    def _baseline(self, targets: Tensor, scores: Mapping[str, Any]) -> dict[str, Any]:
+        """Scores of the task's baseline, for the targets (N, ...) of all processes; ``scores`` are the network's."""
         inputs = self.task.metric_inputs(self.task.baseline_predictions(targets))
         found = {}
         for name, metric in self.baseline.items():
-            if inputs.numel() <= HELD_NUMBERS or not _keeps_samples(metric):
+            if isinstance(metric, AUROC | TagAUROC):  # 0.5 by definition, which would take long to compute
+                found[name] = None if scores[name] is None else scores[name] * 0 + 0.5  # NaN stays NaN
+            else:
                 metric.to(inputs.device).update(inputs, targets)
                 value = type(metric).compute(metric)  # that of the object asks other processes, and squeezes
-                found[f"baseline/{name}"] = None if value is None else value.squeeze()
+                found[name] = None if value is None else value.squeeze()
                 metric.reset()
-        return found
+        return {f"baseline/{name}": value for name, value in found.items()}
 
     def so_far(self) -> dict[str, float]:
         """The scores of this process. What is held stays held: nothing changes because somebody looks at it."""
@@ -186,10 +187,6 @@ class R2(R2Score):
 
     def compute(self) -> Tensor | None:  # type: ignore[override]
         return super().compute() if self.total > 1 else None
-
-
-def _keeps_samples(metric: Metric) -> bool:
-    return any(isinstance(state, list) for state in metric.metric_state.values())
 
 
 def _mean(value: Tensor) -> Tensor:
