@@ -105,6 +105,8 @@ def test_every_format_answers_as_predict_does_and_the_card_loads_it(
         assert fact in card
     assert f"- test/acc {scores['test/acc']:.4f}" in card
     assert "- val/loss 0.0226" in card
+    assert f"- baseline/acc {scores['baseline/acc']:.4f}" in card
+    assert f"The baseline is: {scores['baseline']}." in card
     examples = run_the_cards_examples(monkeypatch)  # of all three exports, of which the last wrote the card
     assert [a.shape for a in examples] == [(1, 2)] * 3
     np.testing.assert_allclose(examples[0], examples[1], atol=1e-6)

@@ -85,7 +85,8 @@ def test_a_resumed_run_and_its_test_go_on_in_the_same_file(kindling: Kindling, s
     assert kindling.err == ""
     *before, tested = logged(RUN)
     assert before == unbroken
-    assert tested.keys() == {"step", "test/loss", "test/acc", "test/f1", "test/auroc"}
+    scores = {f"{kind}/{name}" for kind in ("test", "baseline") for name in ("acc", "f1", "auroc")}
+    assert tested.keys() == {"step", "test/loss", *scores}
 
 
 def test_a_tracker_that_can_not_begin_stops_the_command(kindling: Kindling, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every loss trains something that it is for, and says in one line what it isn't for."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,20 @@ EVENTS = ("--data=TabularCSV", "--data.path=events.csv", "--data.target=count", 
 @pytest.mark.parametrize("loss", NUMBER_LOSSES)
 def test_on_a_number(kindling: Kindling, loss: str) -> None:
     options = (f"--loss={loss}", "--trainer.max_epochs=30", "--test_after_fit=true")
-    kindling("fit", "--model=SimpleNet", *EVENTS, *options)
+    out = kindling("fit", "--model=SimpleNet", *EVENTS, *options)
+    unit = "" if loss == "PoissonNLLLoss" else " (standard units)"
+    assert out.startswith(f"SimpleNet, {loss}{unit}, ")
+    for stage in ("val", "test"):
+        assert re.search(rf"{stage}/loss -?[\d.]+{re.escape(unit)}  {stage}/mae [\d.]+  ", out)
     assert scores()["test/r2"] >= 0.8
     assert scores()["test/mae"] < 8  # counts go up to 80, and scatter by their square root
     kindling("predict", "--ckpt_path=best")
     table = rows(RUN / "predictions.csv")
     error = np.mean([abs(float(row["prediction"]) - float(row["count"])) for row in table])
     assert error == pytest.approx(scores()["test/mae"], rel=1e-4)
+    trained = torch.load(RUN / "checkpoints/best.ckpt", weights_only=True)["facts"]["target_mean"]
+    error = np.mean([abs(trained - float(row["count"])) for row in table])
+    assert error == pytest.approx(scores()["baseline/mae"], rel=1e-6)
     assert ("std" in table[0]) == (loss == "GaussianNLLLoss")
 
 

@@ -175,7 +175,8 @@ def test_a_test_of_a_table_leaves_pictures_and_mistakes(run: Path, kindling: Kin
     assert kindling.err == ""
     assert names(run) == {"confusion.png", "reliability.png", "boundary.png", "mistakes.png", "mistakes.csv"}
     table = rows(run / "mistakes.csv")
-    shown, files = (line.split() for line in kindling.out.splitlines()[-2:])
+    *scored, files = (line.split() for line in kindling.out.splitlines()[-4:])
+    shown = scored[0]
     assert {name.strip(",") for name in files[2:]} == names(run)
     assert len(table) == round((1 - float(shown[3])) * 200) > 0
     assert list(table[0]) == ["label", "price", "rating", "prediction", "probability"]
@@ -224,7 +225,7 @@ def test_a_test_of_images_shows_the_worst_and_projects_all(kindling: Kindling, f
 
     kindling("test", "--ckpt_path", "best")
     assert kindling.err == ""
-    assert len(kindling.out.splitlines()) == 3
+    assert len(kindling.out.splitlines()) == 5
     assert (RUN / "projector_config.pbtxt").read_text() == config
     assert config.count("tensor_path") == 1
 
@@ -384,7 +385,9 @@ def test_scores_of_single_tags_are_left_to_the_files() -> None:
 def test_curves_have_at_most_three_panels_a_row() -> None:
     points = {"train": [(1, 0.5), (2, 0.4)], "val": [(1, torch.nan), (2, torch.inf)]}
     for panels, (across, down) in {1: (1, 1), 3: (3, 1), 4: (2, 2), 5: (3, 2), 7: (3, 3)}.items():
-        figure = curves.draw(dict.fromkeys(map(str, range(panels)), points), "title")
+        names = [str(n) for n in range(panels)]
+        figure = curves.draw(dict.fromkeys(names, points), "title", dict.fromkeys(names, " (standard units)"))
+        assert figure.axes[0].get_ylabel() == "0 (standard units)"
         assert len(figure.axes) == panels
         assert figure.get_size_inches().tolist() == pytest.approx([4 * across, 2.8 * down + 0.4])
         style.paint(lambda figure=figure: figure)  # type: ignore[misc]

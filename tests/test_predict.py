@@ -9,6 +9,8 @@ import torch
 from conftest import RUN, Kindling, rows
 from PIL import Image
 
+from kindling.runs import csv_files
+
 TABLE = RUN / "predictions.csv"
 
 
@@ -33,6 +35,8 @@ def test_the_predict_set_in_full_and_in_order(run: Path, kindling: Kindling) -> 
     assert [row["label"] for row in table] == expected
     assert sum(row["label"] == row["prediction"] for row in table) >= 194
     for row in table:
+        numbers = [row[name] for name in ("price", "rating", "p(not popular)", "p(popular)")]
+        assert numbers == [str(float(str(np.float32(number)))) for number in numbers]  # no 0.30000001192092896
         named = max(("not popular", "popular"), key=lambda name: float(row[f"p({name})"]))
         assert row["prediction"] == named
 
@@ -155,3 +159,13 @@ def test_a_column_of_the_data_is_never_replaced(kindling: Kindling) -> None:
     for row in mistaken:
         assert (int(row["a"]) % 5, int(row["a"]) % 3) == (int(row["std (data)"]), int(row["error (data)"]))
         assert float(row["error"]) == pytest.approx(abs(float(row["y"]) - float(row["prediction"])), abs=1e-5)
+
+
+def test_only_numbers_of_float32_lose_digits() -> None:
+    columns = {
+        "float32": torch.tensor([0.3, torch.nan, 1234567.9]).tolist(),
+        "float64": [0.30000001192092896, 0.1, 1e300],
+    }
+    csv_files.write(Path("numbers.csv"), columns)
+    assert [row["float32"] for row in rows(Path("numbers.csv"))] == ["0.3", "nan", "1234567.9"]
+    assert [row["float64"] for row in rows(Path("numbers.csv"))] == ["0.30000001192092896", "0.1", "1e+300"]

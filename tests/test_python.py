@@ -1,5 +1,6 @@
 """The door for Python: ``kindling.fit`` does what the command line does, in a program that goes on afterwards."""
 
+import json
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -52,7 +54,17 @@ def test_the_same_run_as_the_command_line(kindling: Kindling) -> None:
     assert ours["trainer"] == theirs["trainer"]
     scores = run.test()
     assert scores["test/loss"] == pytest.approx(0.1079, abs=1e-4)
-    kindling("test", f"--ckpt_path={SECOND}")
+    data = SyntheticTabular()
+    data.setup("test")
+    share = max(np.bincount(data.test_set.tensors[1])) / 200
+    baseline = {"acc": share, "f1": share / (1 + share), "auroc": 0.5}  # of one class 2 s / (1 + s), of the other 0
+    assert {name: scores[f"baseline/{name}"] for name in baseline} == pytest.approx(baseline, rel=1e-6)
+    kept = json.loads((SECOND / "test.json").read_text())
+    assert {name: score for name, score in kept.items() if "/" in name} == scores
+    lines = kindling("test", f"--ckpt_path={SECOND}").splitlines()
+    shown = "  ".join(f"{name} {score:.4f}" for name, score in baseline.items())
+    assert lines[2:4] == [f"{kept['baseline']}: {shown}", f"Scores -> {SECOND / 'test.json'}"]
+    assert max(map(len, lines[1:4])) <= 80
     kindling("fit", f"--ckpt_path={SECOND}", "--trainer.max_epochs=3")  # and goes on there, with the same optimizer
     kindling("fit", f"--ckpt_path={RUN}", "--trainer.max_epochs=3")
     assert equal(*(weights(folder / "checkpoints/last.ckpt") for folder in (RUN, SECOND)))

@@ -51,6 +51,7 @@ def test_ddp_from_fit_to_test(two_process_run: str) -> None:
     assert [f.name for f in Path("lightning_logs").iterdir()] == ["version_0"]
     assert [(row["epoch"], row["step"]) for row in rows(RUN / "metrics.csv")] == [("1", "13"), ("2", "26"), ("3", "39")]
     both = json.loads((RUN / "test.json").read_text())
+    assert both["baseline/acc"] > 0.5
     command("test", "--ckpt_path", "best")
     assert json.loads((RUN / "test.json").read_text()) == pytest.approx(both)
 

@@ -29,7 +29,9 @@ def scores() -> dict[str, float]:
 @pytest.mark.slow
 def test_the_tutorials_houses(kindling: Kindling) -> None:
     out = kindling("fit", "--model=SimpleNet", *HOUSES, "--test_after_fit=true")
-    assert out.startswith("SimpleNet, MSELoss, 161 parameters, on houses.csv (Price: a number), cpu, seed 42")
+    assert out.startswith(
+        "SimpleNet, MSELoss (standard units), 161 parameters, on houses.csv (Price: a number), cpu, seed 42"
+    )
     assert kindling.err == ""
     assert {"test/loss", "test/mae", "test/rmse"} <= scores().keys()
     assert 0 < scores()["test/mae"] < 100_000

@@ -1,10 +1,11 @@
 """Other tasks than a class or a number: tags, several numbers, and a task and scores of the network's own."""
 
+import importlib
 import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from kindling.registry import losses
 from kindling.tasks import make_task
 from kindling.tasks.losses import NUMBER_LOSSES, TAG_LOSSES
 
+NAMES = ("acc", "f1", "auroc")
 MODULE = """
 from pathlib import Path
 
@@ -135,6 +137,12 @@ def scores() -> dict[str, float]:
     return found
 
 
+def tested_targets(name: str) -> torch.Tensor:
+    data = getattr(importlib.import_module("ours"), name)()
+    data.setup("test")
+    return cast(torch.Tensor, data.test_set.tensors[1])
+
+
 @pytest.mark.first_by_default
 @pytest.mark.parametrize("loss", TAG_LOSSES)
 def test_tags(kindling: Kindling, loss: str) -> None:
@@ -152,6 +160,11 @@ def test_tags(kindling: Kindling, loss: str) -> None:
         each = [found[f"test/{name}_{tag}"] for tag in ("left", "high", "near")]
         assert np.mean(each) == pytest.approx(found[f"test/{name}"], abs=1e-6)
     assert found["test/auroc"] > 0.9
+    shares = tested_targets("Tags").double().mean(dim=0)
+    assert [found[f"baseline/acc_{tag}"] for tag in ("left", "high", "near")] == pytest.approx(
+        torch.maximum(shares, 1 - shares).tolist(), rel=1e-6
+    )
+    assert found["baseline/auroc"] == 0.5
     kindling("predict", "--data=ours.Tags", "--ckpt_path=best")
     table = rows(RUN / "predictions.csv")
     assert list(table[0]) == ["sample", "prediction", "p(left)", "p(high)", "p(near)"]
@@ -199,6 +212,11 @@ def test_several_numbers(kindling: Kindling, loss: str) -> None:
     assert found["test/r2_north"] > 0.8
     assert found["test/mae"] == pytest.approx((found["test/mae_east"] + found["test/mae_north"]) / 2, rel=1e-5)
     assert found["test/mae_east"] > 20 * found["test/mae_north"]  # each in its own unit
+    y = tested_targets("Numbers")
+    assert found["baseline/mae_east"] == pytest.approx((y[:, 0] - 400).abs().mean().item(), rel=1e-6)
+    assert found["baseline/rmse_north"] == pytest.approx((y[:, 1] - 5).square().mean().sqrt().item(), rel=1e-6)
+    assert '"baseline": "always the mean of training"' in (RUN / "test.json").read_text()
+    assert ("loss_unit" in found) == (loss != "PoissonNLLLoss")
     kindling("predict", "--data=ours.Numbers", "--ckpt_path=best")
     table = rows(RUN / "predictions.csv")
     stds = ["std(east)", "std(north)"] if loss == "GaussianNLLLoss" else []
@@ -230,6 +248,7 @@ def test_a_network_brings_its_own_task_from_fit_to_predict(kindling: Kindling) -
     assert f"Best epoch {best['epoch']}: " in out
     kindling("test", *own, "--ckpt_path=best")
     assert scores()["test/iou"] == pytest.approx(float(best["val/iou"]), abs=0.15)
+    assert "baseline" not in " ".join(scores())  # the task has none
     out = kindling("predict", *own, "--ckpt_path=best")
     assert out.splitlines()[-1] == f"40 predictions -> {RUN / 'predictions.npy'}"
     predicted = np.load(RUN / "predictions.npy")
@@ -246,7 +265,8 @@ def test_one_line_adds_a_metric_also_in_training(kindling: Kindling) -> None:
     for row in rows(RUN / "metrics.csv"):
         assert float(row["train/top2"]) > float(row["train/acc"])
         assert float(row["val/top2"]) > float(row["val/acc"])
-    assert scores()["test/top2"] > scores()["test/acc"]
+    assert scores()["test/top2"] > scores()["test/acc"] > scores()["baseline/acc"]
+    assert "baseline/top2" not in scores()
 
 
 def test_metrics_of_ones_own_go_on_within_an_epoch(kindling: Kindling) -> None:
@@ -310,7 +330,7 @@ def test_a_bare_trainer_logs_the_scores() -> None:
     for name in ("train/loss", "train/acc", "val/loss", "val/acc", "val/auroc"):
         assert len([row for row in table if row.get(name)]) == 2, name
     (found,) = trainer.test(network, datamodule=data, verbose=False)
-    assert set(found) == {"test/loss", "test/acc", "test/f1", "test/auroc"}
+    assert set(found) == {"test/loss", *(f"{kind}/{name}" for kind in ("test", "baseline") for name in NAMES)}
     (found,) = Trainer(logger=False, **quiet).test(network, datamodule=data, verbose=False)
     assert found["test/acc"] > 0.4
 

@@ -86,9 +86,9 @@ class EpochNotifier(Callback):
         self._row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "lr": self._lr,
-            "epoch_time": time.perf_counter() - self._start,
-            "samples_per_second": self._samples / max(self._last_batch - self._start, 1e-9),
+            "lr": rounded(self._lr),
+            "epoch_time": rounded(time.perf_counter() - self._start, 4),
+            "samples_per_second": rounded(self._samples / max(self._last_batch - self._start, 1e-9), 4),
         }
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -112,8 +112,12 @@ class EpochNotifier(Callback):
 
 
 def _logged(trainer: Trainer, stage: str) -> Row:
-    """The scores of a stage, float32 in as few digits as tell them apart."""
-    return {k: float(f"{v:.7g}") for k, v in trainer.callback_metrics.items() if k.startswith(stage)}
+    return {k: rounded(v) for k, v in trainer.callback_metrics.items() if k.startswith(stage)}
+
+
+def rounded(value: Tensor | float, digits: int = 7) -> float:
+    """In as many digits as it means; a float32 has seven."""
+    return float(f"{value:.{digits}g}")
 
 
 def short(value: float) -> str:

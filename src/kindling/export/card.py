@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from kindling.callbacks.after_epoch import short
+from kindling.callbacks.report.score_files import unit_of
 from kindling.data.base import DataModule
 from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
@@ -132,7 +134,10 @@ def page(
         files[name] = f"| {name} | {checkpoint.file}, epoch {epoch} | {difference:.1e} | {date.today()} |"
     trained_on = (content.get("config") or {}).get("data") or {"class_path": path(data), "init_args": data.hparams}
     options = [f"{option} {value}" for option, value in trained_on.get("init_args", {}).items() if value is not None]
-    scores = [f"- {name} {score:.4f}" for name, score in _known_scores(checkpoint.run, epoch, step).items()]
+    known = _known_scores(checkpoint.run, epoch, step)
+    scores = [f"- {name} {short(score)}{unit_of(name, model)}" for name, score in known.items()]
+    if any(name.startswith("baseline/") for name in known):
+        scores.append(f"\nThe baseline is: {model.task.baseline}.")
     described = interface(model, data, x)
     texts: dict[str, Any] = (
         described

@@ -112,7 +112,9 @@ class SupervisedModule(LightningModule, ABC):
         self.scores = nn.ModuleDict()
         for stage in ("train", "val", "test"):  # a module already has something called train
             parts = None if stage == "train" else task.part_names
-            self.scores[f"{stage}_"] = Scores(task, self.configure_metrics(stage), parts)
+            compared = task.metrics(stage) if stage == "test" and task.baseline else {}  # not by scores of one's own
+            baseline = {name: metric for name, metric in self.configure_metrics(stage).items() if name in compared}
+            self.scores[f"{stage}_"] = Scores(task, self.configure_metrics(stage), parts, baseline)
         if self.monitor in (None, task.monitor):
             self.monitor, self.mode = task.monitor, self.mode or task.mode
         self.mode = self.mode or self.mode_of(self.monitor)
@@ -199,9 +201,8 @@ class SupervisedModule(LightningModule, ABC):
         scores.settle()
         # Kindling's callbacks write them to the loggers themselves, beside the loss per step, which has the same name
         written = any(getattr(c, "writes_scores", False) for c in self.trainer.callbacks)  # type: ignore[attr-defined]
-        self.log_dict(
-            {f"{stage}/{k}": v for k, v in scores.compute().items()}, logger=False if written else None, sync_dist=True
-        )
+        named = {k if k.startswith("baseline/") else f"{stage}/{k}": v for k, v in scores.compute().items()}
+        self.log_dict(named, logger=False if written else None, sync_dist=True)
         scores.reset()
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:

@@ -15,7 +15,7 @@ PER_ROW = 3
 Points = list[tuple[int, float]]  # epoch and value
 
 
-def draw(panels: dict[str, dict[str, Points]], title: str) -> "Figure":
+def draw(panels: dict[str, dict[str, Points]], title: str, units: dict[str, str]) -> "Figure":
     """Draw one panel per metric, training and validation in each."""
     from matplotlib.ticker import MaxNLocator
 
@@ -27,7 +27,7 @@ def draw(panels: dict[str, dict[str, Points]], title: str) -> "Figure":
         for stage, points in stages.items():
             label, color = STAGES[stage]
             axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, label=label)
-        axes.set(xlabel="epoch", ylabel=NAMES.get(metric, metric))
+        axes.set(xlabel="epoch", ylabel=NAMES.get(metric, metric) + units[metric])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(True)
         axes.legend()

@@ -26,13 +26,13 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     return float(10 ** x[slopes.argmin()]) if slopes.min() < 0 else None
 
 
-def draw(rates: Sequence[float], losses: Sequence[float], found: float, title: str) -> "Figure":
-    """Draw the loss over the learning rates, and the rate that was found."""
+def draw(rates: Sequence[float], losses: Sequence[float], found: float, title: str, unit: str) -> "Figure":
+    """Draw the loss, in its unit, over the learning rates, and the rate that was found."""
     figure = new_figure(6, 3.6, title)
     axes = figure.subplots()
     axes.plot(rates, losses, color=BLUE, label="training loss, smoothed")
     axes.axvline(found, color=VERMILION, linestyle="--", label=f"falls fastest: {found:.2g}")
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.set(xscale="log", xlabel="learning rate", ylabel=f"loss{unit}")
     axes.grid(True)
     axes.legend()
     return figure

@@ -10,11 +10,24 @@ from kindling.runs.atomic import atomic_write
 
 
 def write(file: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write columns of one length, atomically."""
+    """Write columns of one length, atomically. A number of float32 gets the fewest digits that it is read back from."""
     with atomic_write(file, newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerows(zip(*map(_in_few_digits, columns.values()), strict=True))
+
+
+def _in_few_digits(cells: Sequence[Any]) -> Sequence[Any]:
+    """A column of float32 as such, as its 0.30000001192092896 is written 0.3; any other column as it is."""
+    import numpy as np  # late: whoever reads a run's files alone has no use for it
+
+    if not all(type(cell) is float for cell in cells):
+        return cells
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(cells, np.float64).astype(np.float32)
+    if not np.array_equal(narrow.astype(np.float64), cells, equal_nan=True):
+        return cells
+    return [float(digits) for digits in narrow.astype(str)]
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:

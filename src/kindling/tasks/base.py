@@ -33,6 +33,8 @@ class Task:
     monitor = "val/loss"  # the score that the best epoch is best at
     mode = "min"  # or max, where higher is better
     threshold = 0.5  # probability above which a tag is predicted, where there are several tags
+    loss_unit = ""  # where the loss is in another unit than the targets, e.g. ``standard units``
+    baseline = ""  # in words, what ``baseline_predictions`` predicts; empty: nothing
 
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
         self.facts = facts
@@ -87,6 +89,10 @@ class Task:
 
     def metric_inputs(self, predictions: Tensor) -> Tensor:
         return predictions
+
+    def baseline_predictions(self, targets: Tensor) -> Tensor:
+        """The same prediction for each sample of a test (N, ...), whose scores say what a network has to beat."""
+        raise NotImplementedError
 
     def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
         """The columns of ``predictions.csv`` beside the data's own; none: it is written to ``predictions.npy``."""

@@ -21,6 +21,7 @@ class Classification(Task):
 
     losses: Mapping[str, Feed] = CLASS_LOSSES
     meaning = "one of several classes"
+    baseline = "always the most frequent class of the test"
 
     def __init__(self, facts: Facts, loss: nn.Module | None = None, default: str | None = None) -> None:
         self.binary = facts.kind == "binary"
@@ -53,6 +54,11 @@ class Classification(Task):
             metrics["f1"] = MacroF1(classes, validate_args=False)
             metrics["auroc"] = AUROC(classes, average="none", validate_args=False)
         return metrics
+
+    def baseline_predictions(self, targets: Tensor) -> Tensor:
+        """The classes' shares: how often each is in the training samples is known of no dataset but a table."""
+        shares = targets[targets >= 0].bincount(minlength=len(self.facts.class_names)) / targets.numel()
+        return shares.view(1, -1, *[1] * (targets.ndim - 1)).expand(len(targets), -1, *targets.shape[1:])  # (N, C, ...)
 
     def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
         probabilities = zip(self.facts.class_names, predictions.T.tolist(), strict=True)

@@ -24,6 +24,7 @@ class Multilabel(Classification):
     losses = TAG_LOSSES
     usual_loss = "BCEWithLogitsLoss"
     meaning = "several tags at once"
+    baseline = "always the more frequent answer to each tag"
 
     @property
     def part_names(self) -> Sequence[str]:
@@ -39,6 +40,10 @@ class Multilabel(Classification):
             metrics["f1"] = MultilabelF1Score(threshold=self.threshold, **each)
             metrics["auroc"] = TagAUROC(**each)
         return metrics
+
+    def baseline_predictions(self, targets: Tensor) -> Tensor:
+        """Each tag for all samples of the test or, where more than half of them don't have it, for none."""
+        return (targets.float().mean(dim=0) > 0.5).float().expand(len(targets), -1)
 
     def target_texts(self, values: Tensor) -> list[str]:
         """The names of a sample's tags with commas between them."""

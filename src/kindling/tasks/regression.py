@@ -35,6 +35,10 @@ class Regression(Task):
         self.meaning = "several numbers" if self.several else "a number"
         self.size = len(facts.targets) or 1  # T
         super().__init__(facts, loss, default)
+        if (facts.target_mean, facts.target_std) != (0.0, 1.0):  # what the data states
+            self.baseline = "always the mean of training"
+            if self.loss_name != "PoissonNLLLoss" and type(self).compute_loss is Regression.compute_loss:
+                self.loss_unit = "standard units"
         if self.loss_name == "PoissonNLLLoss" and (low := torch.tensor(facts.target_min).min()) < 0:
             raise DataError(f"PoissonNLLLoss counts, and {facts.target} is as low as {low:g}: choose another")
 
@@ -87,6 +91,9 @@ class Regression(Task):
     def metric_inputs(self, predictions: Tensor) -> Tensor:
         """Without standard deviations, in the form of the targets."""
         return predictions[:, : self.size] if self.several else predictions[:, 0]
+
+    def baseline_predictions(self, targets: Tensor) -> Tensor:
+        return targets.new_tensor(self.facts.target_mean).expand(len(targets), self.size)
 
     def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
         names = [f"({name})" for name in self.facts.targets] or [""]

@@ -25,13 +25,21 @@ class Scores(Metric):
         task: Makes predictions of outputs.
         metrics: By name.
         part_names: Of the entries of a metric that has several, to log each; None to log only their mean.
+        baseline: Metrics by name for the task's ``baseline_predictions``, which are scored too.
     """
 
     full_state_update = False
     loss: Tensor
     samples: Tensor
+    targets: list[Tensor]
 
-    def __init__(self, task: "Task", metrics: Mapping[str, Metric], part_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        task: "Task",
+        metrics: Mapping[str, Metric],
+        part_names: Sequence[str] | None = None,
+        baseline: Mapping[str, Metric] | None = None,
+    ) -> None:
         super().__init__()
         self.task, self.part_names = task, part_names
         self.metrics = MetricCollection({}, compute_groups=False)
@@ -41,6 +49,9 @@ class Scores(Metric):
         self.held: list[tuple[Tensor, Tensor, Tensor]] = []
         self.add_state("loss", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.baseline = dict(baseline or {})  # no modules: they gather nothing
+        if self.baseline:
+            self.add_state("targets", [], dist_reduce_fx="cat")
 
     def hold(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Take in a batch: its mean loss, the network's outputs (B, ...) and the targets (B, ...)."""
@@ -65,6 +76,8 @@ class Scores(Metric):
         """Take in the sum of the samples' losses, what the metrics take (N, ...) and the targets (N, ...)."""
         self.loss += loss
         self.samples += len(targets)
+        if self.baseline:
+            self.targets.append(targets)
         for metric in self.metrics.values():
             keeps_samples = any(isinstance(state, list) for state in metric.metric_state.values())
             if len(targets) or keeps_samples:  # of none, as processes exchange what they keep; others refuse none
@@ -74,8 +87,11 @@ class Scores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Name to score; of a metric with several entries their mean, and each under its own name."""
+        values = self.metrics.compute()
+        if self.baseline and self.samples:
+            values |= self._baseline(dim_zero_cat(self.targets), values)
         scores = {"loss": self.loss / self.samples}
-        for name, value in self.metrics.compute().items():
+        for name, value in values.items():
             if value is None:
                 continue
             scores[name] = _mean(value)
@@ -84,6 +100,20 @@ class Scores(Metric):
                 each = zip(parts, value, strict=True)
                 scores |= {f"{name}_{part}": entry for part, entry in each if not entry.isnan()}
         return scores
+
+    def _baseline(self, targets: Tensor, scores: Mapping[str, Any]) -> dict[str, Any]:
+        """Scores of the task's baseline, for the targets (N, ...) of all processes; ``scores`` are the network's."""
+        inputs = self.task.metric_inputs(self.task.baseline_predictions(targets))
+        found = {}
+        for name, metric in self.baseline.items():
+            if isinstance(metric, AUROC | TagAUROC):  # 0.5 by definition, which would take long to compute
+                found[name] = None if scores[name] is None else scores[name] * 0 + 0.5  # NaN stays NaN
+            else:
+                metric.to(inputs.device).update(inputs, targets)
+                value = type(metric).compute(metric)  # that of the object asks other processes, and squeezes
+                found[name] = None if value is None else value.squeeze()
+                metric.reset()
+        return {f"baseline/{name}": value for name, value in found.items()}
 
     def so_far(self) -> dict[str, float]:
         """The scores of this process. What is held stays held: nothing changes because somebody looks at it."""

@@ -8,9 +8,10 @@ from typing import Any
 
 from lightning.pytorch.tuner import Tuner
 
+from kindling.callbacks.after_epoch import rounded
 from kindling.callbacks.report import publish
 from kindling.callbacks.report.predictions import PredictionWriter
-from kindling.callbacks.report.score_files import ScoreFile
+from kindling.callbacks.report.score_files import ScoreFile, unit_of
 from kindling.callbacks.report.test_report import TestReport
 from kindling.console import say
 from kindling.data.base import DataModule
@@ -43,7 +44,7 @@ def evaluate(job: Job) -> dict[str, float]:
         remedy = f": for these scores there too, add -c {checkpoint.run.config_file}" if is_typed else ""
         say(f"Left out: {', '.join(others)}, which the training had{remedy}")
     score(job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, verbose=False)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: rounded(value) for name, value in trainer.callback_metrics.items()}
 
 
 def predict(job: Job) -> None:
@@ -115,8 +116,8 @@ def lr_find(job: Job, min_lr: float, max_lr: float, num_training: int) -> tuple[
         raise RunError("the loss fell at no learning rate, so there is none to suggest: try another --min_lr")
     picture = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS / "lr_find.png"
     if trainer.is_global_zero:
-        name = type(job.model).__name__
-        curve = partial(lr_search.draw, finder.results["lr"], finder.results["loss"], found, name)
+        name, unit = type(job.model).__name__, unit_of("loss", job.model)
+        curve = partial(lr_search.draw, finder.results["lr"], finder.results["loss"], found, name, unit)
         publish.save(picture, style.paint(curve))
     return found, picture
 

@@ -10,12 +10,11 @@ import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, Trainer
 
-from kindling.callbacks.after_epoch import short
 from kindling.callbacks.report.curves import Curves
 from kindling.callbacks.report.graph import Graph
 from kindling.callbacks.report.histograms import Histograms
 from kindling.callbacks.report.metrics_writer import COLUMNS, MetricsWriter
-from kindling.callbacks.report.score_files import ScoreFile, main_scores
+from kindling.callbacks.report.score_files import ScoreFile, in_lines, unit_of
 from kindling.callbacks.report.test_report import TestReport
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.callbacks.resume.graceful_stop import GracefulStop
@@ -173,7 +172,7 @@ def _announce(job: Job, run: Run | None, trainer: Trainer) -> None:
         return
     names = [type(job.model).__name__]
     if isinstance(job.model, SupervisedModule):
-        names.append(job.model.task.loss_name)
+        names.append(job.model.task.loss_name + unit_of("loss", job.model))
     count = sum(p.numel() for p in job.model.parameters())
     data = getattr(job.data, "title", type(job.data).__name__) if job.data else "its own data"
     device, seed = trainer.strategy.root_device, job.options["seed_everything"]
@@ -191,9 +190,8 @@ def _summarize(run: Run, trainer: Trainer) -> None:
     """Say how it went, and what is there now."""
     keeper = BestAndLast.of(trainer)
     if keeper and keeper.best:
-        shown = main_scores((name for name in keeper.best if name.startswith("val/")), trainer.lightning_module)
-        scores = "  ".join(f"{k} {short(v)}" for k, v in keeper.best.items() if k in shown)
-        say(f"Best epoch {keeper.best['epoch']}: {scores}")
+        validated = {name: score for name, score in keeper.best.items() if name.startswith("val/")}
+        say(in_lines(validated, trainer.lightning_module, f"Best epoch {keeper.best['epoch']}: "))
     elif keeper:
         say(f"No best.ckpt: {keeper.monitor} was never logged, or never finite")
     say(f"In {run.folder}: {loggers.left_behind(run, trainer.loggers)}")

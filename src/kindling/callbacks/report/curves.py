@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from kindling.callbacks.report import publish
-from kindling.callbacks.report.score_files import main_scores
+from kindling.callbacks.report.score_files import main_scores, unit_of
 from kindling.pictures import curves
 from kindling.runs.csv_files import read_rows
 
@@ -28,5 +28,6 @@ class Curves(Callback):
             if stage in curves.STAGES and points:
                 panels.setdefault(metric, {})[stage] = points
         if panels:
-            picture = partial(curves.draw, panels, f"{type(pl_module).__name__}, {self.folder}")
+            units = {metric: unit_of(metric, pl_module) for metric in panels}
+            picture = partial(curves.draw, panels, f"{type(pl_module).__name__}, {self.folder}", units)
             publish.publish(trainer, self.folder / "curves.png", "run/curves", trainer.global_step, picture)

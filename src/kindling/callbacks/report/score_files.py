@@ -1,16 +1,19 @@
 """The scores of a test or validation: ``test.json`` or ``validate.json``, the run's loggers, and a line."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from kindling.callbacks.after_epoch import short
+from kindling.callbacks.after_epoch import rounded, short
+from kindling.callbacks.report.progress import WIDTH
 from kindling.callbacks.report.publish import boards
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import atomic_write
+
+BASELINE = "baseline/"
 
 
 class ScoreFile(Callback):
@@ -45,15 +48,42 @@ class ScoreFile(Callback):
     def _write(self, trainer: Trainer, pl_module: LightningModule, command: str) -> None:
         if not trainer.is_global_zero:
             return
-        scores = {name: float(f"{value:.7g}") for name, value in trainer.callback_metrics.items()}  # float32
+        found = {name: rounded(value) for name, value in trainer.callback_metrics.items()}
+        baseline = {k.removeprefix(BASELINE): score for k, score in found.items() if k.startswith(BASELINE)}
+        scores = {name: score for name, score in found.items() if not name.startswith(BASELINE)}
+        about = {}
+        if isinstance(pl_module, SupervisedModule):
+            about["loss_unit"] = pl_module.task.loss_unit
+            about["baseline"] = pl_module.task.baseline if baseline else ""
         for logger in trainer.loggers:
-            logger.log_metrics(scores, self.trained["step"])  # at the step that these weights are of
+            logger.log_metrics(found, self.trained["step"])  # at the step that these weights are of
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{command}.json"
         with atomic_write(file) as stream:
-            content = {"checkpoint": str(trainer.ckpt_path), **self.trained, **scores}
+            stated = {key: text for key, text in about.items() if text}
+            content = {"checkpoint": str(trainer.ckpt_path), **self.trained, **stated, **found}
             stream.write(json.dumps(content, indent=2) + "\n")
-        print("  ".join(f"{name} {short(scores[name])}" for name in main_scores(scores, pl_module)) + f"  -> {file}")
+        print(in_lines(scores, pl_module))
+        if baseline:
+            print(in_lines(baseline, pl_module, f"{about['baseline']}: "))
+        print(f"Scores -> {file}")
+
+
+def in_lines(scores: Mapping[str, float], network: LightningModule, title: str = "") -> str:
+    """The main scores in lines that fit a screen."""
+    lines = [title]
+    for name in main_scores(scores, network):
+        text = f"{name} {short(scores[name])}{unit_of(name, network)}"
+        if len(lines[-1] + text) > WIDTH:
+            lines.append("")
+        lines[-1] += f"{text}  "
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def unit_of(score: str, network: LightningModule) -> str:
+    """The unit of a loss, to follow it in brackets; nothing where that is plain."""
+    unit = network.task.loss_unit if isinstance(network, SupervisedModule) else ""
+    return f" ({unit})" if unit and score.rpartition("/")[2] == "loss" else ""
 
 
 def main_scores(names: Iterable[str], network: LightningModule) -> list[str]:
