@@ -137,7 +137,7 @@ def scores() -> dict[str, float]:
     return found
 
 
-def tested_targets(name: str) -> torch.Tensor:
+def targets_of_test(name: str) -> torch.Tensor:
     data = getattr(importlib.import_module("ours"), name)()
     data.setup("test")
     return cast(torch.Tensor, data.test_set.tensors[1])
@@ -160,7 +160,7 @@ def test_tags(kindling: Kindling, loss: str) -> None:
         each = [found[f"test/{name}_{tag}"] for tag in ("left", "high", "near")]
         assert np.mean(each) == pytest.approx(found[f"test/{name}"], abs=1e-6)
     assert found["test/auroc"] > 0.9
-    shares = tested_targets("Tags").double().mean(dim=0)
+    shares = targets_of_test("Tags").double().mean(dim=0)
     assert [found[f"baseline/acc_{tag}"] for tag in ("left", "high", "near")] == pytest.approx(
         torch.maximum(shares, 1 - shares).tolist(), rel=1e-6
     )
@@ -212,7 +212,7 @@ def test_several_numbers(kindling: Kindling, loss: str) -> None:
     assert found["test/r2_north"] > 0.8
     assert found["test/mae"] == pytest.approx((found["test/mae_east"] + found["test/mae_north"]) / 2, rel=1e-5)
     assert found["test/mae_east"] > 20 * found["test/mae_north"]  # each in its own unit
-    y = tested_targets("Numbers")
+    y = targets_of_test("Numbers")
     assert found["baseline/mae_east"] == pytest.approx((y[:, 0] - 400).abs().mean().item(), rel=1e-6)
     assert found["baseline/rmse_north"] == pytest.approx((y[:, 1] - 5).square().mean().sqrt().item(), rel=1e-6)
     assert '"baseline": "always the mean of training"' in (RUN / "test.json").read_text()

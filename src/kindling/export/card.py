@@ -16,6 +16,7 @@ from kindling.errors import RunError
 from kindling.models.base import SupervisedModule
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import Run
+from kindling.tasks.scores import BASELINE
 
 CARD = """\
 # {network.__name__} on {data_name}
@@ -136,7 +137,7 @@ def page(
     options = [f"{option} {value}" for option, value in trained_on.get("init_args", {}).items() if value is not None]
     known = _known_scores(checkpoint.run, epoch, step)
     scores = [f"- {name} {short(score)}{unit_of(name, model)}" for name, score in known.items()]
-    if any(name.startswith("baseline/") for name in known):
+    if any(name.startswith(BASELINE) for name in known):
         scores.append(f"\nThe baseline is: {model.task.baseline}.")
     described = interface(model, data, x)
     texts: dict[str, Any] = (

@@ -21,7 +21,7 @@ from kindling.facts import Facts
 from kindling.registry import losses
 from kindling.tasks import make_task
 from kindling.tasks.base import Task
-from kindling.tasks.scores import Scores
+from kindling.tasks.scores import BASELINE, Scores
 
 # The learning rate falls where an epoch brings no lower validation loss. On FashionMNIST, 10 epochs, two seeds: Net
 # 91.0 % with it, 90.3 % with the best constant rate; and unlike a schedule over a fixed time it lets training go on.
@@ -201,7 +201,7 @@ class SupervisedModule(LightningModule, ABC):
         scores.settle()
         # Kindling's callbacks write them to the loggers themselves, beside the loss per step, which has the same name
         written = any(getattr(c, "writes_scores", False) for c in self.trainer.callbacks)  # type: ignore[attr-defined]
-        named = {k if k.startswith("baseline/") else f"{stage}/{k}": v for k, v in scores.compute().items()}
+        named = {k if k.startswith(BASELINE) else f"{stage}/{k}": v for k, v in scores.compute().items()}
         self.log_dict(named, logger=False if written else None, sync_dist=True)
         scores.reset()
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kindling.tasks.base import Task
 
 HELD = 64  # batches that are scored at once: one by one, the scores of a small network cost more than its forward pass
+BASELINE = "baseline/"  # before the name of a score that is not of the network
 HELD_NUMBERS = 2**26  # outputs in them, at most: those of a segmentation would fill the memory
 
 
@@ -113,7 +114,7 @@ class Scores(Metric):
                 value = type(metric).compute(metric)  # that of the object asks other processes, and squeezes
                 found[name] = None if value is None else value.squeeze()
                 metric.reset()
-        return {f"baseline/{name}": value for name, value in found.items()}
+        return {f"{BASELINE}{name}": value for name, value in found.items()}
 
     def so_far(self) -> dict[str, float]:
         """The scores of this process. What is held stays held: nothing changes because somebody looks at it."""

@@ -12,8 +12,7 @@ from kindling.callbacks.report.progress import WIDTH
 from kindling.callbacks.report.publish import boards
 from kindling.models.base import SupervisedModule
 from kindling.runs.atomic import atomic_write
-
-BASELINE = "baseline/"
+from kindling.tasks.scores import BASELINE
 
 
 class ScoreFile(Callback):
