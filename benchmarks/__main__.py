@@ -16,7 +16,7 @@ CLAIMS = (
     "memory",
     "time_to_90",
     "data_growth",
-    "two_processes",
+    "shared_machine",
 )
 HEADER = """\
 # What Kindling costs beside plain PyTorch

@@ -145,13 +145,13 @@ def seconds_of_epochs(few: int, many: int, *args: str) -> float:
     return long - short
 
 
-def script(*args: str, code: int = 0) -> float:
+def script(*args: str, code: int = 0, environment: dict[str, str] | None = None) -> float:
     """Seconds that one command takes as a process of its own."""
-    return process(sys.executable, str(PROJECT / "scripts" / "main.py"), *args, code=code)
+    return process(sys.executable, str(PROJECT / "scripts" / "main.py"), *args, code=code, environment=environment)
 
 
-def process(*command: str, code: int = 0) -> float:
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}  # it may import from benchmarks
+def process(*command: str, code: int = 0, environment: dict[str, str] | None = None) -> float:
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)} | (environment or {})  # it may import from benchmarks
     start = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start

@@ -2,17 +2,10 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-FIRST_STEP, EPOCH_STARTS = Path("first_step"), Path("epoch_starts")
-
-
-class TimeOfFirstStep(Callback):
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.global_step == 1:
-            FIRST_STEP.write_text(repr(time.time()))
+EPOCH_STARTS = Path("epoch_starts")
 
 
 class TimesOfEpochStarts(Callback):

@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -97,14 +97,20 @@ def _compiler_is_late() -> None:
 
         return call
 
-    def disable(
+    def disable(function: Callable[..., Any] | None = None, recursive: bool = True) -> Any:
+        if function is None:
+            return partial(disable, recursive=recursive)
+        return until_imported(disable_now(function, recursive), function)
+
+    def disable_by_user(
         function: Callable[..., Any] | None = None, recursive: bool = True, *, reason: str | None = None
     ) -> Any:
-        if function is None or COMPILER in sys.modules:
-            return disable_now(function, recursive, reason=reason)
-        return until_imported(torch._disable_dynamo(function, recursive), function)
+        if COMPILER in sys.modules:
+            return disable_by_user_now(function, recursive, reason=reason)
+        return disable(function, recursive)
 
-    disable_now, torch.compiler.disable = torch.compiler.disable, disable
+    disable_now, torch._disable_dynamo = torch._disable_dynamo, disable
+    disable_by_user_now, torch.compiler.disable = torch.compiler.disable, disable_by_user
     for optimizer in filter(isclass, vars(torch.optim).values()):
         for name, method in list(vars(optimizer).items()):
             made_by = method.__code__.co_qualname.partition(".")[0] if isfunction(method) else ""

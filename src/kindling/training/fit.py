@@ -1,6 +1,5 @@
 """Training: a job becomes a run."""
 
-import gc
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +50,6 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False, name: 
     """
     run = job.run = _run_folder(job, name)
     _change_optimizer_options(job)
-    gc.freeze()  # so that collecting garbage doesn't look through half a million objects of the packages imported
     try:
         trainer = make_trainer(job, run, _callbacks(job, run, test_after_fit, histograms))
         with _opened(job, run):
@@ -62,8 +60,6 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False, name: 
         if run and not job.saved and not run.metrics() and is_first_process():
             shutil.rmtree(run.folder)  # of a training that never began
         raise
-    finally:
-        gc.unfreeze()
     if run is None:
         return None
     run = job.run = Run(trainer.strategy.broadcast(run.folder))

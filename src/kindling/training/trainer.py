@@ -22,6 +22,7 @@ from kindling.runs import checkpoints
 from kindling.runs.folder import Run
 from kindling.training import loggers
 from kindling.training.job import Job
+from kindling.training.threads import Threads
 
 DEFAULT_EPOCHS, DEFAULT_SEED = 10, 42
 TRAINER_DEFAULTS = {"log_every_n_steps": 1, "enable_model_summary": False}
@@ -56,7 +57,7 @@ def make_trainer(job: Job, run: Run | None, callbacks: Sequence[Callback], **fix
     shown: list[Callback] = [EpochLines()] if options.get("enable_progress_bar") is not False else []
     if shown and not any(isinstance(callback, ProgressBar) for callback in own):
         shown.append(Progress())
-    options["callbacks"] = [*own, Reseed(), MidEpochState(), *shown, *callbacks]
+    options["callbacks"] = [*own, Threads(), Reseed(), MidEpochState(), *shown, *callbacks]
     options["profiler"] = options.get("profiler") or Unprofiled()
     if run is not None:
         step = job.content["global_step"] + 1 if job.resumes else None
