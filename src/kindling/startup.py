@@ -109,7 +109,8 @@ def _compiler_is_late() -> None:
             return disable_by_user_now(function, recursive, reason=reason)
         return disable(function, recursive)
 
-    disable_now, torch._disable_dynamo = torch._disable_dynamo, disable
+    disable_now = torch._disable_dynamo
+    torch._disable_dynamo = disable  # type: ignore[assignment]
     disable_by_user_now, torch.compiler.disable = torch.compiler.disable, disable_by_user
     for optimizer in filter(isclass, vars(torch.optim).values()):
         for name, method in list(vars(optimizer).items()):
