@@ -20,7 +20,7 @@ BUG = "this is a bug in Kindling or in your code; the traceback is in"
         ("kindling.cli.entry.find.find", ("test", "--ckpt_path=best")),
         ("kindling.cli.run.options.check", FIT),
         ("kindling.callbacks.report.metrics_writer.loss_of", FIT),  # the run is removed, as nothing was trained
-        ("kindling.training.fit.short", FIT),
+        ("kindling.training.fit.in_lines", FIT),
         ("kindling.callbacks.report.score_files.short", ("test", "--ckpt_path=best")),
     ],
 )
@@ -35,7 +35,7 @@ def test_what_nobody_foresaw(
     file = file.partition(";")[0]  # how to resume a training that ended comes behind it
     assert Path(file).parent == run.parent.absolute()
     assert "Traceback (most recent call last)" in Path(file).read_text(encoding="utf-8")
-    assert run.with_name("version_1").is_dir() == (place == "kindling.training.fit.short")
+    assert run.with_name("version_1").is_dir() == (place == "kindling.training.fit.in_lines")
 
 
 def test_a_traceback_where_there_are_no_runs(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
