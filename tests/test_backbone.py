@@ -1,0 +1,143 @@
+"""Backbone: torchvision's networks, trained and fine-tuned as by hand in plain torchvision."""
+
+import hashlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import RUN, Kindling, equal, weights
+from lightning.pytorch import seed_everything
+from safetensors.torch import save_file
+from test_interrupted import assert_same, next_second, signal_at
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchvision import models
+
+from kindling.data import FashionMNIST
+from kindling.models import Backbone
+
+__all__ = ["signal_at"]  # a fixture
+NAME = "shufflenet_v2_x0_5"  # the quickest that normalises over the batch
+TINY = ("--model=Backbone", f"--model.name={NAME}", "--data.val_size=40", "--data.batch_size=20")
+TUNED = (*TINY, "--model.weights=theirs.pth", "--model.freeze=1", "--model.body_lr=0.5")
+CYCLE = ("--optimizer=AdamW", "--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.01")
+QUICK = "--trainer.logger=false"  # TensorBoard's graph takes longer than all else
+URL = models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1.value
+
+
+@pytest.fixture
+def theirs(fashion: Path) -> dict[str, Tensor]:
+    """Weights that somebody trained on a thousand classes, also as the file theirs.pth."""
+    torch.manual_seed(1)
+    state = models.get_model(NAME).state_dict()
+    torch.save(state, "theirs.pth")
+    return state
+
+
+def by_hand(theirs: dict[str, Tensor], epochs: int) -> dict[str, Tensor]:
+    """What TUNED with CYCLE does, in plain torchvision."""
+    seed_everything(42, verbose=False)
+    net = models.get_model(NAME, num_classes=10)
+    net.load_state_dict({k: v for k, v in theirs.items() if not k.startswith("fc.")}, strict=False)
+    net.to(memory_format=torch.channels_last)
+    body = [p for n, p in net.named_parameters() if not n.startswith("fc.")]
+    optimizer = torch.optim.AdamW([{"params": net.fc.parameters()}, {"params": body}], lr=1e-3)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, [0.01, 0.005], total_steps=epochs * 8)
+    data = FashionMNIST(val_size=40)
+    data.prepare_data()
+    data.setup("fit")
+    images, labels = data.train_set.tensors
+    for epoch in range(epochs):
+        for parameter in body:
+            parameter.requires_grad_(epoch > 0)
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.train(epoch > 0)
+        for rows in torch.randperm(160, generator=torch.Generator().manual_seed(42 + epoch)).split(20):
+            x = ((images[rows] / 255 - 0.2860) / 0.3530).repeat(1, 3, 1, 1)
+            optimizer.zero_grad()
+            cross_entropy(net(x.contiguous(memory_format=torch.channels_last)), labels[rows]).backward()
+            optimizer.step()
+            cycle.step()
+    return {f"net.{name}": value for name, value in net.state_dict().items()}
+
+
+def test_fine_tuning_is_what_it_is_by_hand(kindling: Kindling, theirs: dict[str, Tensor]) -> None:
+    out = kindling("fit", *TUNED, *CYCLE, QUICK, "--trainer.max_epochs=2")
+    assert out.startswith("Weights of theirs.pth, with a new last layer\n")
+    found = weights(RUN / "checkpoints/last.ckpt")
+    expected = by_hand(theirs, epochs=2)
+    assert equal({name: found[name] for name in expected}, expected)
+    assert found.keys() - expected.keys() == {"scale", "shift"}
+    assert (found["scale"] == 1).all()
+    assert (found["shift"] == 0).all()
+
+
+def test_a_frozen_body_stays_as_it_is_and_the_file_is_needed_no_more(
+    kindling: Kindling, theirs: dict[str, Tensor]
+) -> None:
+    fit = ("fit", *TUNED, "--optimizer=AdamW", "--optimizer.weight_decay=0.5", QUICK)
+    kindling(*fit, "--trainer.max_epochs=1")
+    Path("theirs.pth").unlink()
+    found = weights(RUN / "checkpoints/last.ckpt")
+    body = {name: value for name, value in theirs.items() if not name.startswith("fc.")}
+    assert equal({name: found[f"net.{name}"] for name in body}, body)  # the sums of batch normalisation, too
+    kindling("test", "--ckpt_path=best")
+    kindling("predict", "--ckpt_path=best")
+    kindling("export", "--ckpt_path=best")
+    kindling("fit", "--ckpt_path=last", "--trainer.max_epochs=2")
+    found = weights(RUN / "checkpoints/last.ckpt")
+    assert not any(torch.equal(found[f"net.{name}"], value) for name, value in body.items() if "conv" in name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "options"),
+    [
+        (3, ()),  # the body is frozen
+        (12, ()),  # it was, for eight steps
+        (12, (*CYCLE, "--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9")),
+    ],
+)
+@pytest.mark.usefixtures("theirs")
+def test_killed_while_frozen_or_after(
+    kindling: Kindling, signal_at: Callable[..., None], step: int, options: tuple[str, ...]
+) -> None:
+    fit = ("fit", *TUNED, *options, "--trainer.max_epochs=2")
+    signal_at(step, signal.SIGTERM, model=Backbone)
+    kindling(*fit, code=143)
+    next_second()
+    kindling("fit", "--ckpt_path=last")
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+
+
+def test_weights_of_any_kind(kindling: Kindling, theirs: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torchvision's own, whose address leads to a file here, and as the files that people have."""
+    checksum = hashlib.sha256(Path("theirs.pth").read_bytes()).hexdigest()[:8]
+    Path("elsewhere").mkdir()
+    published = Path("elsewhere", f"shufflenet-{checksum}.pth").absolute()
+    Path("theirs.pth").rename(published)
+    monkeypatch.setenv("TORCH_HOME", str(Path("home").absolute()))
+    monkeypatch.setattr(URL, "url", published.as_uri())
+    save_file(theirs, "a.safetensors")
+    torch.save({"model": {f"module.{name}": value for name, value in theirs.items()}, "epoch": 9}, "b.pth")
+    ours = Backbone(name=NAME, num_outputs=3)
+    ours.net.load_state_dict({name: value for name, value in theirs.items() if name[:3] != "fc."}, strict=False)
+    torch.save({"state_dict": ours.state_dict() | {"scale": torch.full((3, 1, 1), 2.0)}}, "c.ckpt")
+    for source in ("DEFAULT", "a.safetensors", "b.pth", "c.ckpt"):
+        net = Backbone(name=NAME, num_outputs=10, weights=source, image_size=32)
+        before = net.net.fc.weight.clone()
+        net.begin()
+        body = {name: value for name, value in theirs.items() if not name.startswith("fc.")}
+        assert equal({name: net.net.state_dict()[name] for name in body}, body)
+        assert torch.equal(net.net.fc.weight, before)
+        assert (net.scale == (2 if source == "c.ckpt" else 1)).all()
+    kept = Path("home/hub/checkpoints", published.name)
+    assert kept.read_bytes() == published.read_bytes()
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert f"{kept} is damaged, as its checksum is not the one in its name" in kindling.fails(
+        "fit", *TINY, "--model.weights=DEFAULT"
+    )
