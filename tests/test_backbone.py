@@ -5,12 +5,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 from conftest import RUN, Kindling, equal, weights
 from lightning.pytorch import seed_everything
 from safetensors.torch import save_file
-from test_interrupted import assert_same, next_second, signal_at
+from test_interrupted import assert_same, next_second, same, signal_at
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision import models
@@ -23,6 +24,7 @@ NAME = "shufflenet_v2_x0_5"  # the quickest that normalises over the batch
 TINY = ("--model=Backbone", f"--model.name={NAME}", "--data.val_size=40", "--data.batch_size=20")
 TUNED = (*TINY, "--model.weights=theirs.pth", "--model.freeze=1", "--model.body_lr=0.5")
 CYCLE = ("--optimizer=AdamW", "--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.01")
+ONE, TWO = "--trainer.max_epochs=1", "--trainer.max_epochs=2"
 QUICK = "--trainer.logger=false"  # TensorBoard's graph takes longer than all else
 URL = models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1.value
 
@@ -65,7 +67,7 @@ def by_hand(theirs: dict[str, Tensor], epochs: int) -> dict[str, Tensor]:
 
 
 def test_fine_tuning_is_what_it_is_by_hand(kindling: Kindling, theirs: dict[str, Tensor]) -> None:
-    out = kindling("fit", *TUNED, *CYCLE, QUICK, "--trainer.max_epochs=2")
+    out = kindling("fit", *TUNED, *CYCLE, QUICK, TWO)
     assert out.startswith("Weights of theirs.pth, with a new last layer\n")
     found = weights(RUN / "checkpoints/last.ckpt")
     expected = by_hand(theirs, epochs=2)
@@ -87,7 +89,7 @@ def test_a_frozen_body_stays_as_it_is_and_the_file_is_needed_no_more(
     kindling("test", "--ckpt_path=best")
     kindling("predict", "--ckpt_path=best")
     kindling("export", "--ckpt_path=best")
-    kindling("fit", "--ckpt_path=last", "--trainer.max_epochs=2")
+    kindling("fit", "--ckpt_path=last", TWO)
     found = weights(RUN / "checkpoints/last.ckpt")
     assert not any(torch.equal(found[f"net.{name}"], value) for name, value in body.items() if "conv" in name)
 
@@ -105,7 +107,7 @@ def test_a_frozen_body_stays_as_it_is_and_the_file_is_needed_no_more(
 def test_killed_while_frozen_or_after(
     kindling: Kindling, signal_at: Callable[..., None], step: int, options: tuple[str, ...]
 ) -> None:
-    fit = ("fit", *TUNED, *options, "--trainer.max_epochs=2")
+    fit = ("fit", *TUNED, *options, TWO)
     signal_at(step, signal.SIGTERM, model=Backbone)
     kindling(*fit, code=143)
     next_second()
@@ -141,3 +143,18 @@ def test_weights_of_any_kind(kindling: Kindling, theirs: dict[str, Tensor], monk
     assert f"{kept} is damaged, as its checksum is not the one in its name" in kindling.fails(
         "fit", *TINY, "--model.weights=DEFAULT"
     )
+
+
+@pytest.mark.slow
+def test_two_processes_freeze_and_thaw(theirs: dict[str, Tensor]) -> None:
+    FashionMNIST().prepare_data()  # unpacks the archives, which a process of its own would take for damaged ones
+    cpus = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp", QUICK)
+    found = []
+    for options in ((*TUNED, *cpus, ONE), ("--ckpt_path=last", TWO), (*TUNED, *cpus, TWO)):
+        assert processes.finish(*processes.start_several(2, "fit", *options)) == [0, 0]
+        newest = max(Path("lightning_logs").iterdir())
+        found.append(torch.load(newest / "checkpoints/last.ckpt", weights_only=True))
+    body = [name for name in theirs if not name.startswith("fc.") and "conv" in name]
+    assert all(torch.equal(found[0]["state_dict"][f"net.{name}"], theirs[name]) for name in body)
+    assert not any(torch.equal(found[1]["state_dict"][f"net.{name}"], theirs[name]) for name in body)
+    assert all(same(found[1][part], found[2][part]) for part in ("state_dict", "optimizer_states"))
