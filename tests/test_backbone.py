@@ -3,6 +3,7 @@
 import hashlib
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import processes
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from torchvision import models
 
 from kindling.data import FashionMNIST
+from kindling.data.loading import seed_generators
 from kindling.models import Backbone
 
 __all__ = ["signal_at"]  # a fixture
@@ -158,3 +160,46 @@ def test_two_processes_freeze_and_thaw(theirs: dict[str, Tensor]) -> None:
     assert all(torch.equal(found[0]["state_dict"][f"net.{name}"], theirs[name]) for name in body)
     assert not any(torch.equal(found[1]["state_dict"][f"net.{name}"], theirs[name]) for name in body)
     assert all(same(found[1][part], found[2][part]) for part in ("state_dict", "optimizer_states"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fashion")
+def test_auxiliary_outputs_are_trained_too(kindling: Kindling) -> None:
+    small = ("--data.val_size=40", "--data.batch_size=20", "--trainer.limit_train_batches=1", ONE, QUICK)
+    kindling("fit", "--model=Backbone", "--model.name=googlenet", "--optimizer=SGD", "--optimizer.lr=0.1", *small)
+    seed_everything(42, verbose=False)
+    net = models.googlenet(num_classes=10, init_weights=True).to(memory_format=torch.channels_last)
+    data = FashionMNIST(val_size=40)
+    data.setup("fit")
+    images, labels = data.train_set.tensors
+    rows = torch.randperm(160, generator=torch.Generator().manual_seed(42))[:20]
+    seed_generators(42, 0, 0)  # as each epoch begins
+    outputs = net(data.normalize(images[rows]).expand(-1, 3, -1, -1))
+    losses = [cross_entropy(logits, labels[rows]) for logits in outputs]
+    (losses[0] + 0.3 * losses[1] + 0.3 * losses[2]).backward()
+    torch.optim.SGD(net.parameters(), lr=0.1).step()
+    found = weights(RUN / "checkpoints/last.ckpt")
+    assert all(torch.allclose(found[f"net.{name}"], value, atol=1e-6) for name, value in net.state_dict().items())
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="it is installed")
+def test_timm_is_asked_for(kindling: Kindling) -> None:
+    error = kindling.fails("fit", "--model=Backbone", "--model.name=timm/convnext_atto")
+    assert "--model.name timm/convnext_atto needs timm: pip install -e '.[timm]'" in error
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("timm") is None, reason="it is not installed")
+@pytest.mark.usefixtures("fashion")
+def test_timms_networks(kindling: Kindling) -> None:
+    fit = ("fit", "--model=Backbone", "--model.name=timm/test_resnet", "--data.val_size=40", ONE, QUICK)
+    kindling(*fit)
+    kindling(*fit, f"--model.weights={RUN}/checkpoints/best.ckpt", "--model.freeze=1")
+    kindling("test", "--ckpt_path=best")
+    tuned = weights(RUN.with_name("version_1") / "checkpoints/last.ckpt")
+    source = weights(RUN / "checkpoints/best.ckpt")
+    changed = [name for name, value in source.items() if not torch.equal(tuned[name], value)]
+    assert changed == ["net.fc.weight", "net.fc.bias"]
+    assert "did you mean timm/convnext_atto" in kindling.fails(
+        "fit", "--model=Backbone", "--model.name=timm/convnext_ato"
+    )
