@@ -71,6 +71,8 @@ def by_hand(theirs: dict[str, Tensor], epochs: int) -> dict[str, Tensor]:
 def test_fine_tuning_is_what_it_is_by_hand(kindling: Kindling, theirs: dict[str, Tensor]) -> None:
     out = kindling("fit", *TUNED, *CYCLE, QUICK, TWO)
     assert out.startswith("Weights of theirs.pth, with a new last layer\n")
+    Path("theirs.pth").unlink()
+    kindling("test", "--ckpt_path=last")
     found = weights(RUN / "checkpoints/last.ckpt")
     expected = by_hand(theirs, epochs=2)
     assert equal({name: found[name] for name in expected}, expected)
@@ -79,6 +81,7 @@ def test_fine_tuning_is_what_it_is_by_hand(kindling: Kindling, theirs: dict[str,
     assert (found["shift"] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_frozen_body_stays_as_it_is_and_the_file_is_needed_no_more(
     kindling: Kindling, theirs: dict[str, Tensor]
 ) -> None:
@@ -180,6 +183,12 @@ def test_auxiliary_outputs_are_trained_too(kindling: Kindling) -> None:
     torch.optim.SGD(net.parameters(), lr=0.1).step()
     found = weights(RUN / "checkpoints/last.ckpt")
     assert all(torch.allclose(found[f"net.{name}"], value, atol=1e-6) for name, value in net.state_dict().items())
+
+
+def test_a_single_image_is_left_over() -> None:
+    """At this size batch normalisation has one value for each image, and takes at least two."""
+    net = Backbone(name=NAME, in_channels=1, image_size=28, num_outputs=4)
+    assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 4)
 
 
 @pytest.mark.skipif(find_spec("timm") is not None, reason="it is installed")

@@ -63,6 +63,7 @@ class Backbone(SupervisedModule):
             raise UsageError(f"--model.freeze {freeze}: should be 0 or above")
         if body_lr is not None and not 0 < body_lr <= 1:
             raise UsageError(f"--model.body_lr {body_lr}: should be above 0, and at most 1")
+        weights = None if weights in ("none", "None") else weights
         self.name, self.image_size = name, image_size
         self.weights, self.freeze_epochs = weights, freeze
         self.body_lr = (BODY_SHARE if weights else 1.0) if body_lr is None else body_lr
@@ -79,20 +80,25 @@ class Backbone(SupervisedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.addcmul(self.shift, x, self.scale)  # (B, 1 or 3, H, W) -> (B, 3, H, W)
-        if not (self.training and self.is_frozen):
-            outputs = self.net(x)
-        else:
-            body = list(self._body())
-            try:
-                for parameter in body:
-                    parameter.requires_grad_(False)  # so that nothing of it is kept, nor computed backwards
-                outputs = self.net(x)
-            finally:
-                for parameter in body:
-                    parameter.requires_grad_(True)
+        frozen = list(self._body()) if self.training and self.is_frozen else []
+        try:
+            for parameter in frozen:
+                parameter.requires_grad_(False)  # so that nothing of it is kept, nor computed backwards
+            outputs = self._run(x)
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
         if isinstance(outputs, tuple):
             outputs, *self._auxiliary = outputs
-        return outputs  # (B, num_outputs) logits
+        return outputs[: len(x)]  # (B, num_outputs) logits
+
+    def _run(self, x: Tensor) -> Any:
+        try:
+            return self.net(x)
+        except ValueError:
+            if len(x) != 1 or not self.training:
+                raise
+            return self.net(torch.cat([x, x]))  # batch normalisation takes no single value, and gets it twice
 
     def _compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         loss = super()._compute_loss(outputs, y)

@@ -233,5 +233,6 @@ def put(weights: Weights, name: str, network: nn.Module) -> None:
     except RuntimeError as error:
         problems = shorten(str(error).partition(":")[2], LONGEST, placeholder=" ...")
         raise CheckpointError(
-            f"--model.weights {weights.source} does not fit {name}: {problems}: give the --model.name that it is of"
+            f"--model.weights {weights.source} does not fit {name}: {problems}: give the --model.name, and "
+            "images of the size, that it was trained with"
         ) from error
