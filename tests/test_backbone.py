@@ -3,6 +3,7 @@
 import hashlib
 import signal
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from test_interrupted import assert_same, next_second, same, signal_at
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision import models
+from torchvision.transforms._presets import ImageClassification
+from torchvision.transforms.functional import normalize
 
 from kindling.data import FashionMNIST
 from kindling.data.loading import seed_generators
@@ -142,6 +145,14 @@ def test_weights_of_any_kind(kindling: Kindling, theirs: dict[str, Tensor], monk
         assert equal({name: net.net.state_dict()[name] for name in body}, body)
         assert torch.equal(net.net.fc.weight, before)
         assert (net.scale == (2 if source == "c.ckpt" else 1)).all()
+    monkeypatch.setattr(
+        URL, "transforms", partial(ImageClassification, crop_size=224, mean=(0.5,) * 3, std=(0.25,) * 3)
+    )
+    net = Backbone(name=NAME, weights=str(published), image_size=32)  # known by its name to be torchvision's
+    net.begin()
+    pixels = torch.rand(3, 4, 4)
+    usual = normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    torch.testing.assert_close(usual * net.scale + net.shift, (pixels - 0.5) / 0.25)
     kept = Path("home/hub/checkpoints", published.name)
     assert kept.read_bytes() == published.read_bytes()
     kept.write_bytes(kept.read_bytes()[:-1])
