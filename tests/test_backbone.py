@@ -97,6 +97,8 @@ def test_a_frozen_body_stays_as_it_is_and_the_file_is_needed_no_more(
     kindling("test", "--ckpt_path=best")
     kindling("predict", "--ckpt_path=best")
     kindling("export", "--ckpt_path=best")
+    error = kindling.fails("fit", "--ckpt_path=last", TWO, "--model.weights=DEFAULT")
+    assert "--model.weights DEFAULT: the checkpoint has the network's weights already: leave the option out" in error
     kindling("fit", "--ckpt_path=last", TWO)
     found = weights(RUN / "checkpoints/last.ckpt")
     assert not any(torch.equal(found[f"net.{name}"], value) for name, value in body.items() if "conv" in name)

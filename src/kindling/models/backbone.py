@@ -134,6 +134,13 @@ class Backbone(SupervisedModule):
         if stage == "fit" and not self.trainer.ckpt_path:  # of a Trainer that is not Kindling's
             self.begin()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        then = checkpoint.get("hyper_parameters", {}).get("weights", self.weights)
+        if self._trainer and self._trainer.state.fn == "fit" and then != self.hparams["weights"]:
+            what = f"--model.weights {self.weights}: the checkpoint has the network's weights already"
+            raise UsageError(f"{what}: leave the option out, or train anew")
+
     def on_train_start(self) -> None:  # also of a training that is resumed, even within an epoch
         self.is_frozen = self.trainer.current_epoch < self.freeze_epochs
         for module in self.net.modules() if self.freeze_epochs else ():
