@@ -34,7 +34,7 @@ RUN = Path("lightning_logs/version_0")
 SCRIPT = ROOT / "tests/program.py"  # scripts/main.py with the tests' own network and dataset
 # examples that tests of other things use too: when an adopter has deleted one, those tests are skipped
 EXAMPLES = {
-    *("Net", "NeuralNetwork", "WideResNet", "TripletNet", "SimpleNN", "SequentialNN", "SimpleNet"),
+    *("Net", "NeuralNetwork", "WideResNet", "TripletNet", "Backbone", "SimpleNN", "SequentialNN", "SimpleNet"),
     *("FashionMNIST", "TabularCSV", "SyntheticTabular"),
 }
 

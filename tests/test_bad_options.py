@@ -11,6 +11,7 @@ import torch
 from conftest import Kindling
 from errors_page import Case
 from lightning_utilities.core.imports import RequirementCache
+from torchvision import models
 
 FIT = ("fit", "--model", "SimpleNet")
 SEARCH = ("lr_find", "--model", "SimpleNet")
@@ -296,6 +297,55 @@ def test_lightnings_own_variables_are_left_alone(kindling: Kindling, monkeypatch
 
 @pytest.mark.parametrize("case", NAMES + VALUES + TRAINER + FILES, ids=lambda case: case.what)
 def test_bad_options(kindling: Kindling, case: Case) -> None:
+    kindling.answers("Options", case)
+
+
+def backbone(what: str, typed: str, says: str, prepare: Callable[[], object] = lambda: None) -> Case:
+    return Case(what, ("fit", "--model", "Backbone", *typed.split()), says, prepare)
+
+
+def weights_of(name: str, part: str | None = None, file: str = "my.pth") -> Callable[[], object]:
+    """Writes weights of one of torchvision's networks; ``part`` of them is NaN."""
+
+    def write() -> None:
+        state = models.get_model(name).state_dict()
+        state |= {part: state[part] * torch.nan} if part else {}
+        torch.save(state, file)
+
+    return write
+
+
+BACKBONE = [
+    backbone("a network that torchvision doesn't have", "--model.name resnet19", "did you mean resnet18 or resnet"),
+    backbone("one of its networks for boxes", "--model.name ssd300_vgg16", "is one of torchvision's for detection"),
+    backbone("images too small for a network", "--model.name alexnet", "28x28 pixels are too small for it: give"),
+    backbone("likewise, one of patches", "--model.name vit_b_16", "can't be made for images of 28x28 pixels"),
+    backbone(
+        "frozen layers that know nothing", "--model.freeze 2", "needs layers that are trained: add --model.weights"
+    ),
+    backbone("a number of epochs below 0", "--model.freeze -1", "--model.freeze -1: should be 0 or above"),
+    backbone("a share above 1", "--model.body_lr 2", "--model.body_lr 2.0: should be above 0, and at most 1"),
+    backbone("weights that nobody published", "--model.weights DEFAUT", "did you mean DEFAULT?"),
+    backbone("a file of weights that isn't there", "--model.weights my.pth", "there is no such file"),
+    backbone("a file that holds no weights", "--model.weights my.yaml", "is damaged, or holds no", file("a: 1")),
+    backbone(
+        "weights of another network",
+        "--model.weights my.pth",
+        'does not fit resnet18: Missing key(s) in state_dict: "conv1.weight", "bn1.weight"',
+        weights_of("squeezenet1_1"),
+    ),
+    backbone(
+        "weights with NaN",
+        "--model.weights my.pth --model.name squeezenet1_1",
+        "has NaN or infinite numbers in features.0.bias",
+        weights_of("squeezenet1_1", "features.0.bias"),
+    ),
+]
+
+
+@pytest.mark.first_by_default
+@pytest.mark.parametrize("case", BACKBONE, ids=lambda case: case.what)
+def test_bad_options_of_a_published_network(kindling: Kindling, case: Case) -> None:
     kindling.answers("Options", case)
 
 

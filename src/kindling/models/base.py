@@ -92,6 +92,9 @@ class SupervisedModule(LightningModule, ABC):
         """What any optimizer is given: parameters, or groups of them with options of their own."""
         return self.parameters()
 
+    def begin(self) -> None:
+        """Called before a training that starts from no checkpoint, once the network knows its task."""
+
     @property
     def class_names(self) -> tuple[str, ...]:
         return self.facts.class_names if self.facts else ()
@@ -170,7 +173,7 @@ class SupervisedModule(LightningModule, ABC):
         x, y = batch
         y = y.float() if y.is_floating_point() else y  # whatever the precision of the network
         outputs = self._outputs(x)
-        loss = self._compute_loss(outputs, y) if len(y) else outputs.sum()  # 0, that has a gradient
+        loss = self._compute_loss(outputs, y)
         self.scores_of(stage).hold(loss, outputs, y)
         if stage == "train" and self.trainer.world_size > 1 and self.trainer.is_last_batch:
             samples = self.trainer.strategy.reduce(torch.tensor(len(y), device=self.device), reduce_op="sum")
@@ -179,6 +182,8 @@ class SupervisedModule(LightningModule, ABC):
 
     def _compute_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """In float32: some losses lose too much in half of it."""
+        if not len(y):
+            return outputs.sum()  # 0, that has a gradient
         kind = outputs.device.type
         with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
             return self.task.compute_loss(outputs.float(), y)

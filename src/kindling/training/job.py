@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from kindling.callbacks.resume.checkpoints import BestAndLast
 from kindling.console import say
+from kindling.models.base import SupervisedModule
 from kindling.runs import checkpoints
 from kindling.runs.find import Checkpoint
 from kindling.runs.folder import Run
@@ -151,4 +152,6 @@ def make_job(
             say(line)
         checkpoints.check_fit(content["state_dict"], network, checkpoint.file)
         start = Start(checkpoint, content, start.damaged)
+    elif isinstance(network, SupervisedModule):
+        network.begin()
     return Job(command, options, trainer or {}, network, made, monitor, start, program)
