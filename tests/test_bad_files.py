@@ -310,7 +310,7 @@ PICTURES = [
     Case("a link to no picture", PNG, "no image or folder", lambda: Path("picture.png").symlink_to("nowhere")),
     Case("a pipe for a picture", PNG, "no image or folder picture.png", lambda: os.mkfifo("picture.png")),
     Case("no picture", predicted("[]"), "names no image or folder: name one"),
-    Case("an empty folder", FOLDER, "holds no PNG, JPEG, WebP or BMP", Path("pictures").mkdir),
+    Case("an empty folder", FOLDER, "holds no PNG, JPEG, WebP, BMP or TIFF", Path("pictures").mkdir),
     Case("an empty picture", PNG, "cannot identify image file", written("", "picture.png")),
     Case("a PDF that is called .png", PNG, "save it anew as PNG or JPEG", written("%PDF-1.7\n", "picture.png")),
     Case("a text that is called .png", PNG, "cannot identify image file", written("hello", "picture.png")),

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from kindling.console import say
 from kindling.data.loading import InMemory
+from kindling.data.split import rarest_tag, split_rows
 from kindling.data.table.cells import numbers, seem_numbers
 from kindling.data.table.features import Features, mean_and_std, too_many
 from kindling.data.table.file import Table
 from kindling.data.table.forms import DIGITS, PARTS, Forms, expand, find_form
 from kindling.data.table.names import LISTS, ColumnError, names_in, pasted, raise_all
-from kindling.data.table.split import rarest_tag, split_rows
 from kindling.data.table.targets import Targets, find_classes
 from kindling.errors import DataError, UsageError
 from kindling.registry import nearest
