@@ -2,18 +2,22 @@
 
 import json
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from conftest import RUN, Kindling, equal, rows, weights
 from PIL import Image
+from test_interrupted import next_second
 
 import kindling as package
 from kindling.data import FromDatasets, ImageFolder
 from kindling.data.loading import BalancedShuffle, take
+from kindling.models import Net
 
 CLASSES = ("a b", "predictions", "图 🐜")  # sorted
 NET = ("fit", "--model=Net", "--data=ImageFolder", "--data.root=photos", "--trainer.max_epochs=2")
@@ -171,6 +175,7 @@ def test_what_is_in_no_set_is_named(kindling: Kindling) -> None:
         assert f"\n{line}\n" in out
     assert "photos has no folder test, and a test on what was validated" in kindling.fails("test", "--ckpt_path=best")
     assert "name images, or folders of them, with --data.samples" in kindling.fails("predict", "--ckpt_path=best")
+    assert "largest difference on 6 samples 0.0e+00" in kindling("export", "--ckpt_path=best")
     write("photos/test", (5, 5, 5))
     kindling("test", "--ckpt_path=best")
     assert json.loads((RUN / "test.json").read_text())["test/loss"] > 0
@@ -191,3 +196,58 @@ def test_a_balanced_epoch_depends_on_seed_and_epoch_alone() -> None:
         epochs.append(drawn)
     assert len({n for drawn in epochs for n in drawn}) == 100
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.slow
+def test_stopped_within_an_epoch(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random changes, an order that is balanced, threads that were ahead: all go on as if nothing had been."""
+    write("photos", (9, 20, 30), "RGB")
+    fit = (*NET, "--data.batch_size=8", "--data.balance=true", "--data.augment=crop", "--trainer.max_epochs=3")
+    step = Net.training_step
+
+    def stop(self: Net, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        if self.global_step == 8:  # of 6 an epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch)
+
+    monkeypatch.setattr(Net, "training_step", stop)
+    kindling(*fit, code=143)
+    monkeypatch.setattr(Net, "training_step", step)
+    next_second()
+    Image.new("RGB", (50, 40)).save("photos/a b/new.png")
+    assert "are new or were left out: 1 images, first a b/new.png" in kindling("fit", "--ckpt_path=last")
+    Path("photos/a b/new.png").unlink()
+    kindling(*fit, "--data.num_workers=0")
+    assert equal(*(weights(run / "checkpoints/last.ckpt") for run in (RUN, RUN.with_name("version_1"))))
+    assert metrics(RUN) == metrics(RUN.with_name("version_1"))
+
+
+@pytest.mark.slow
+def test_two_processes_read_each_image_once() -> None:
+    write("photos", (9, 20, 30))
+    ddp = ("--trainer.accelerator=cpu", "--trainer.strategy=ddp")
+    for count in (1, 2):
+        several = (*ddp, f"--trainer.devices={count}", f"--data.batch_size={16 // count}", "--data.balance=true")
+        assert processes.finish(*processes.start_several(count, *NET, *several)) == [0] * count
+    one, two = (weights(run / "checkpoints/last.ckpt") for run in (RUN, RUN.with_name("version_1")))
+    assert max((one[name] - two[name]).abs().max() for name in one) < 1e-5
+    predict = ("predict", "--ckpt_path=version_0", *ddp, "--trainer.devices=2")
+    assert processes.finish(*processes.start_several(2, *predict)) == [0, 0]
+    paths = [row["image"] for row in rows(RUN / "predictions.csv")]
+    assert paths == [f"photos/{path}" for path in sets(RUN)["test"]]
+
+
+@pytest.mark.slow
+def test_ten_thousand_classes(kindling: Kindling) -> None:
+    grey = Image.new("L", (8, 8), 99)
+    for n in range(10_000):
+        folder = Path("photos/train", f"{n}")
+        folder.mkdir(parents=True)
+        for copy in range(2):
+            grey.save(folder / f"{copy}.bmp")
+    fit = ("fit", "--model=SimpleNN", "--loss=CrossEntropyLoss", "--data=ImageFolder", "--data.root=photos")
+    out = kindling(*fit, "--data.image_size=2", "--trainer.max_epochs=1", "--trainer.limit_train_batches=5")
+    assert "(10,000 classes, 2x2 in grey)" in out
+    assert "16,471/3,529/0 images" in out
+    kindling("predict", "--ckpt_path=best", "--data.samples=photos/train/77")
+    assert len(rows(RUN / "predictions.csv")[0]) == 10_002

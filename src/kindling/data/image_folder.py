@@ -231,7 +231,10 @@ class ImageFolder(DataModule):
 
     def _read(self, path: Path) -> Pixels:
         size, mode = self.image_size, "L" if self._learned and self._learned.channels == 1 else "RGB"
-        return read_image(path, mode, "white", partial(middle_square, size=size), size)
+        try:
+            return read_image(path, mode, "white", partial(middle_square, size=size), size)
+        except DataError as error:
+            raise DataError(f"{error}, with --data.unreadable skip") from error
 
     def _unreadable(self, folder: Path, paths: list[str]) -> set[str]:
         """Those to skip."""

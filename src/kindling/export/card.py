@@ -42,7 +42,7 @@ How good it is on other data is not known. The probabilities were not calibrated
 {files}
 
 Each file was read back on a CPU, a whole network in a process of its own, and its outputs were compared with those of
-the network itself on test samples. The largest difference is in the unit of the output.
+the network itself on samples that it was not trained on. The largest difference is in the unit of the output.
 
 A whole network (`model.onnx`, `model.pt2`) takes any number of samples as described above; `preprocessing.json` has all
 details. The weights alone are for a network that takes normalised data: `kindling.load("{checkpoint}")` returns that

@@ -104,8 +104,8 @@ def learn(found: Scan, split: Sequence[float], seed: int, unreadable: set[str]) 
     if len(names) < 2:
         what = f"{root}/train" if "train" in found.sets else str(root)
         raise DataError(
-            f"--data.root {root}: there are {len(names)} folders with {KINDS} files in {what}, and a folder for each "
-            "of at least two classes is needed: see docs/data.md"
+            f"--data.root {root}: folders with {KINDS} files in {what}: {len(names)}, and each of at least two classes "
+            "needs one: add some"
         )
     files = {name: [classes.get(c, []) for c in names] for name, classes in found.sets.items()}
     shares = list(split)
