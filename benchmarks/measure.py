@@ -151,7 +151,7 @@ def script(*args: str, code: int = 0) -> float:
 
 
 def process(*command: str, code: int = 0) -> float:
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}  # it may import from benchmarks
+    environment = os.environ | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"}  # and not another clone's
     start = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import processes
 import pytest
 import torch
+from benchmarks import image_memory
 from conftest import RUN, Kindling, equal, rows, weights
 from PIL import Image
 from test_interrupted import next_second
@@ -58,7 +60,7 @@ def test_from_a_folder_of_classes_to_predictions(kindling: Kindling) -> None:
     for number in range(9):  # tomorrow's photos
         Image.new("RGB", (50, 40)).save(f"photos/a b/0{number}.png")
     out = kindling("test", "--ckpt_path=best")
-    assert "In no set of the run, as they are new or were left out: 9 images, first a b/00.png" in out
+    assert "Images in no set of the run, as they are new or were left out: 9, first a b/00.png" in out
     kindling("predict", "--ckpt_path=best")
     assert [row["image"] for row in rows(RUN / "predictions.csv")] == [f"photos/{path}" for path in there["test"]]
     Path("new/deep/er").mkdir(parents=True)
@@ -215,7 +217,7 @@ def test_stopped_within_an_epoch(kindling: Kindling, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Net, "training_step", step)
     next_second()
     Image.new("RGB", (50, 40)).save("photos/a b/new.png")
-    assert "are new or were left out: 1 images, first a b/new.png" in kindling("fit", "--ckpt_path=last")
+    assert "are new or were left out: 1, first a b/new.png" in kindling("fit", "--ckpt_path=last")
     Path("photos/a b/new.png").unlink()
     kindling(*fit, "--data.num_workers=0")
     assert equal(*(weights(run / "checkpoints/last.ckpt") for run in (RUN, RUN.with_name("version_1"))))
@@ -240,14 +242,53 @@ def test_two_processes_read_each_image_once() -> None:
 @pytest.mark.slow
 def test_ten_thousand_classes(kindling: Kindling) -> None:
     grey = Image.new("L", (8, 8), 99)
-    for n in range(10_000):
-        folder = Path("photos/train", f"{n}")
+    for n in range(10_100):
+        folder = Path("photos", "train" if n < 10_000 else "val", f"{n % 10_000}")
         folder.mkdir(parents=True)
-        for copy in range(2):
-            grey.save(folder / f"{copy}.bmp")
+        grey.save(folder / "1.bmp")
     fit = ("fit", "--model=SimpleNN", "--loss=CrossEntropyLoss", "--data=ImageFolder", "--data.root=photos")
     out = kindling(*fit, "--data.image_size=2", "--trainer.max_epochs=1", "--trainer.limit_train_batches=5")
     assert "(10,000 classes, 2x2 in grey)" in out
-    assert "16,471/3,529/0 images" in out
+    assert "10,000/100/0 images" in out
     kindling("predict", "--ckpt_path=best", "--data.samples=photos/train/77")
     assert len(rows(RUN / "predictions.csv")[0]) == 10_002
+
+
+@pytest.mark.slow
+@pytest.mark.pictures
+def test_mistakes_are_shown_in_colour(kindling: Kindling) -> None:
+    for n in range(60):
+        folder = Path("photos", "ab"[n % 2])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), (250, 10, n)).save(folder / f"{n}.jpg")
+    kindling("fit", "--model=Net", "--data=ImageFolder", "--data.root=photos", "--trainer.max_epochs=1")
+    kindling("test", "--ckpt_path=best")
+    mistakes = np.asarray(Image.open(RUN / "mistakes.png").convert("RGB")).astype(int)
+    assert (np.abs(mistakes - (250, 10, 30)).max(axis=2) < 40).mean() > 0.2
+    assert rows(RUN / "mistakes.csv")[0]["image"].startswith("photos/")
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_images_take_the_memory_of_their_names() -> None:
+    image_memory.make_images()
+    assert image_memory.growth("ours") < 100  # MB; as pixels they would take 1,200
+
+
+def test_rare_classes_weigh_more_in_the_loss(kindling: Kindling) -> None:
+    write("photos", (20, 20, 40))
+    loss = ("--loss=CrossEntropyLoss", "--trainer.max_epochs=1")
+    kindling(*NET, *loss, "--model.loss.weight=balanced")
+    kindling("test", "--ckpt_path=best")
+    kindling(*NET, *loss, f"--loss.weight=[{4 / 3}, {4 / 3}, {2 / 3}]")  # 56 / 3 images, by 14, 14 and 28
+    kindling("test", "--ckpt_path=version_1")
+    assert equal(*(weights(run / "checkpoints/last.ckpt") for run in (RUN, RUN.with_name("version_1"))))
+    assert metrics(RUN) == metrics(RUN.with_name("version_1"))
+    assert "weight: balanced" in (RUN / "config.yaml").read_text()
+    shutil.rmtree(Path("photos", CLASSES[2]))
+    assert "has no weight per class" in kindling.fails(*NET, "--loss=BCEWithLogitsLoss", "--loss.weight=balanced")
+    Path("table.csv").write_text("a,y\n" + "".join(f"{n},{'uvvv'[n % 4]}\n" for n in range(80)))
+    table = ("--data=TabularCSV", "--data.path=table.csv", "--data.target=y", "--loss=CrossEntropyLoss")
+    kindling("fit", "--model=SimpleNet", *table, "--loss.weight=balanced", "--trainer.max_epochs=1")
+    kindling("test", "--ckpt_path=best")
+    content = torch.load(RUN.with_name("version_2") / "checkpoints/best.ckpt", weights_only=True)
+    assert content["facts"]["class_counts"] == (14, 42)

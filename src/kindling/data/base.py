@@ -49,6 +49,7 @@ class DataModule(LightningDataModule, ABC):
     test_set: MapDataset
     predict_set: MapDataset
     decisions_file = "columns.csv"
+    pixels = "pixels from 0 to 255: images, channels, rows, columns"  # what images are, before ``normalize``
     usual_image_size: int | None = None  # of the network, which says so before the facts are asked for
 
     def __init__(self, batch_size: int, num_workers: int = 0) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -56,7 +56,7 @@ class ImageFolder(DataModule):
         cache: Whether images are kept in memory once they are read; auto if they take up a quarter of what is free.
         samples: Image files, or folders of them and of folders, to predict instead of the test set.
         batch_size: Images per batch.
-        num_workers: Threads that read images ahead of time; unless given as many as there are cores.
+        num_workers: Threads that read images ahead of time; unless given one less than there are cores.
 
     Raises:
         DataError: There are no images, too few, or others than the checkpoint was trained on; one can't be read.
@@ -68,6 +68,10 @@ class ImageFolder(DataModule):
     test_set: Images
     predict_set: Images
     decisions_file = "files.csv"
+    pixels = (
+        "pixels from 0 to 255: images, channels (grey, or red, green and blue), rows, columns, of the middle square of "
+        "each image, resized by bilinear interpolation with antialiasing"
+    )
 
     def __init__(
         self,
@@ -102,17 +106,14 @@ class ImageFolder(DataModule):
     def learned(self) -> Learned:
         """From a checkpoint if one was loaded, otherwise from the folder."""
         if self._learned is None:
-            skipped = self._unreadable(self.root, sorted(self._found.paths))
-            learned, self._lines = learn(self._found, self.split, self.seed, skipped)
+            found = scan(self.root)
+            skipped = self._unreadable(self.root, sorted(found.paths))
+            learned, self._lines = learn(found, self.split, self.seed, skipped)
             paths = learned.paths("train")
             grey = {is_grey(self.root / path) for path in paths[:: -(-len(paths) // LOOKED_AT)]} - {None}
             self._learned = replace(learned, options=self._options, channels=1 if grey == {True} else 3)
             self._is_new = True
         return self._learned
-
-    @cached_property
-    def _found(self) -> Scan:
-        return scan(self.root)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -126,8 +127,13 @@ class ImageFolder(DataModule):
     @property
     def facts(self) -> Facts:
         channels, size = self.learned.channels, self.image_size
-        names = tuple(self.learned.class_names)
-        return Facts(in_features=channels * size**2, class_names=names, in_channels=channels, image_size=size)
+        return Facts(
+            in_features=channels * size**2,
+            class_names=tuple(self.learned.class_names),
+            class_counts=tuple(self.learned.labels("train").bincount().tolist()),
+            in_channels=channels,
+            image_size=size,
+        )
 
     @property
     def title(self) -> str:
@@ -146,7 +152,7 @@ class ImageFolder(DataModule):
             UsageError: An option contradicts the checkpoint.
             DataError: What it holds is damaged.
         """
-        if not matches(state_dict, Learned):
+        if not matches(state_dict, Learned) or not Learned(**state_dict).is_sound:
             raise DataError(f"what the checkpoint knows of {self.root} is damaged: take another checkpoint")
         learned = Learned(**state_dict)
         trained = learned.options | {"image_size": learned.image_size}
@@ -170,11 +176,14 @@ class ImageFolder(DataModule):
                     say(line)
                 self._sets["predict"] = self._images(Path(), [file for file in self.files if file not in skipped])
             self.predict_set = self._sets["predict"]
-        elif stage in ("test", "predict"):
-            self.test_set = self.predict_set = self._set("test", stage)
-        else:
-            hold = stage == "fit" and "train" not in self._sets and self._fit_in_memory()
-            self.train_set, self.val_set = (self._set(name, stage, hold) for name in ("train", "val"))
+            return
+        names = ("test",) if stage in ("test", "predict") else ("train", "val")
+        if not self._sets.keys() >= {*names}:  # made once: what they hold in memory is wanted again
+            self._make_sets(names, stage)
+        for name in names:
+            setattr(self, f"{name}_set", self._sets[name])
+        if names == ("test",):
+            self.predict_set = self.test_set
 
     def augment(self, x: Tensor) -> Tensor:
         if self.change == "none":
@@ -216,13 +225,13 @@ class ImageFolder(DataModule):
         columns = zip(("image", "class", "set"), zip(*rows, strict=True), strict=True)
         return [line, *self._lines], {name: list(cells) for name, cells in columns}
 
-    def _set(self, name: str, stage: str, hold: bool = False) -> Images:
-        """A set, which is made once: what it holds in memory is wanted again."""
-        if name not in self._sets:
-            if not self._is_new or name not in self.learned.files:
-                self._check_files(name, stage)
-            self._sets[name] = self._images(self.root, self.learned.paths(name), self.learned.labels(name), hold)
-        return self._sets[name]
+    def _make_sets(self, names: Sequence[str], stage: str) -> None:
+        learned = self.learned
+        if not self._is_new or not learned.files.keys() >= {*names}:
+            self._compare(scan(self.root), names, stage)
+        hold = stage == "fit" and self._fit_in_memory()
+        for name in names:
+            self._sets[name] = self._images(self.root, learned.paths(name), learned.labels(name), hold)
 
     def _images(self, folder: Path, paths: list[str], labels: Tensor | None = None, hold: bool = False) -> Images:
         threads = suggested_max_num_workers(self._processes) if self.threads is None else self.threads
@@ -265,31 +274,35 @@ class ImageFolder(DataModule):
         say(f"The images are {how}, {needed / 1e6:,.0f} MB (--data.cache {str(self.cache).lower()})")
         return kept
 
-    def _check_files(self, name: str, stage: str) -> None:
+    def _compare(self, found: Scan, names: Sequence[str], stage: str) -> None:
         """Compare what a checkpoint knows with what is there.
 
         Raises:
-            DataError: Images of the set are gone, or there is no test set.
+            DataError: Images of the sets are gone, or there is no test set.
         """
-        learned, found = self.learned, self._found
-        if name not in learned.files:  # always test
-            if not any(classes := [found.sets.get(name, {}).get(c, []) for c in learned.class_names]):
-                raise DataError(self._without_test(stage))
-            learned.files[name] = [BETWEEN.join(paths) for paths in classes]
-        there = found.paths.union(found.twice)
-        if gone := [path for path in learned.paths(name) if path not in there]:
-            raise DataError(
-                f"{len(gone):,} of the run's {name} images are not in {self.root} any more, first {gone[0]}: put them "
-                "back, or train anew"
-            )
-        new = sorted(found.paths.difference(*(learned.paths(known) for known in learned.files)))
-        if new and name != "train":  # once
-            say(f"In no set of the run, as they are new or were left out: {len(new):,} images, first {new[0]}")
+        learned = self.learned
+        if "test" in names and "test" not in learned.files:  # there was none when the training began
+            classes = [found.sets.get("test", {}).get(name, []) for name in learned.class_names]
+            skipped = self._unreadable(self.root, [path for paths in classes for path in paths])
+            learned.files["test"] = [BETWEEN.join(path for path in paths if path not in skipped) for paths in classes]
+            if not any(learned.files["test"]):
+                del learned.files["test"]
+                raise DataError(self._without_test(found, stage))
+        there = found.paths
+        for name in names:
+            if gone := [path for path in learned.paths(name) if path not in there and path not in found.twice]:
+                raise DataError(
+                    f"{len(gone):,} of the run's {name} images are not in {self.root} any more, first {gone[0]}: put "
+                    "them back, or train anew"
+                )
+        new = sorted(there.difference(*map(learned.paths, learned.files)))
+        for line in told("Images in no set of the run, as they are new or were left out", new):
+            say(line)
 
-    def _without_test(self, stage: str) -> str:
+    def _without_test(self, found: Scan, stage: str) -> str:
         if stage == "predict":
             return f"{self.root} has no test set to predict: name images, or folders of them, with --data.samples"
-        if "" in self._found.sets:
+        if "" in found.sets:
             return f"--data.split left no test images of {self.root}: give it a third share, and train anew"
         return (
             f"{self.root} has no folder test, and a test on what was validated would tell nothing: put other images "

@@ -86,7 +86,7 @@ def interface(model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str,
     task, facts, learned = model.task, model.task.facts, data.state_dict()
     given: dict[str, Any] = {"name": "x", "shape": ["N", *x.shape[1:]], "dtype": str(x.dtype).removeprefix("torch.")}
     if facts.image_size:
-        given["meaning"] = "pixels from 0 to 255: images, channels, rows, columns"
+        given["meaning"] = data.pixels
     else:
         given["meaning"] = "rows of a table, its columns in this order, numbers in their own units"
         given["columns"] = [{"column": name, **_cells(name, learned)} for name in facts.feature_names]

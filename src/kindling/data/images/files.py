@@ -30,6 +30,12 @@ class Learned:
     channels: int = 3
     image_size: int | None = None
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether its parts belong together."""
+        each_class = all(len(of) == len(self.class_names) for of in self.files.values())
+        return each_class and {"train", "val"} <= self.files.keys() <= {*SETS} and self.channels in (1, 3)
+
     def paths(self, name: str) -> list[str]:
         return [path for paths in self.files[name] if paths for path in paths.split(BETWEEN)]
 

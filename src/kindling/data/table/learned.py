@@ -118,6 +118,8 @@ def split_table(
         raise_all([*unusable, *unfit], options["ignore"], path)
         numbers_of_each = () if targets.classes else np.atleast_2d(y[parts[0]].T)
         statistics = [[*mean_and_std(values), float(values.min())] for values in numbers_of_each]
+        if targets.classes and not targets.tags:
+            statistics = [np.bincount(y[parts[0]]).astype(float).tolist()]
         known_features = features.numeric, features.categorical
         learned = Learned(options, table.sha256(), shares, *known_features, targets.classes, statistics, forms)
     if shares[2] and targets.classes:
