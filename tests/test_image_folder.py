@@ -164,6 +164,7 @@ def test_what_is_in_no_set_is_named(kindling: Kindling) -> None:
         (Path("photos") / folder).mkdir()
     (train / "1.png").rename("photos/val/alone/1.png")
     assert "bad.png can't be read as an image" in kindling.fails(*NET)
+    assert "--data.image_size  int | None, None\n" in kindling("fit", "--data.help", "ImageFolder")
     out = kindling(*NET, "--data.unreadable=skip", "--data.image_size=32", "--trainer.max_epochs=1")
     for line in (
         "26/6/0 images to train, validate and test; from 8 (a b) to 9 (predictions) training images of a class",
@@ -274,6 +275,7 @@ def test_a_hundred_thousand_images_take_the_memory_of_their_names() -> None:
     assert image_memory.growth("ours") < 100  # MB; as pixels they would take 1,200
 
 
+@pytest.mark.slow
 def test_rare_classes_weigh_more_in_the_loss(kindling: Kindling) -> None:
     write("photos", (20, 20, 40))
     loss = ("--loss=CrossEntropyLoss", "--trainer.max_epochs=1")

@@ -78,7 +78,8 @@ def described_options(kind: str, entry: Entry, name: str) -> list[Argument]:
     """Likewise, with their types, defaults and descriptions."""
     nodes = [_class(_file(entry.module), name), _init(entry, name)]
     texts = described("".join(ast.get_docstring(node) or "" for node in nodes if node))
-    aliases = {getattr(node.targets[0], "id", ""): node.value for node in _assignments(entry.module)}
+    assigned = _assignments(entry.module)
+    aliases = {node.targets[0].id: node.value for node in assigned if isinstance(node.targets[0], ast.Name)}
     arguments, shown = [], options(kind, entry, name)
     for argument, default in _init_arguments(entry, name):
         form = aliases.get(getattr(argument.annotation, "id", ""), argument.annotation)
