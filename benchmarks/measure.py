@@ -151,7 +151,8 @@ def script(*args: str, code: int = 0, environment: dict[str, str] | None = None)
 
 
 def process(*command: str, code: int = 0, environment: dict[str, str] | None = None) -> float:
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)} | (environment or {})  # it may import from benchmarks
+    path = f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"  # it may import from benchmarks, and of no other clone
+    environment = os.environ | {"PYTHONPATH": path} | (environment or {})
     start = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start

@@ -42,12 +42,17 @@ def peak_of(*work: str | int) -> tuple[int, list[str]]:
 def child(work: str, *args: str | int) -> None:
     works: dict[str, Callable[..., None]] = {"ours": train_ours, "loop": train_loop, "imports": import_all}
     works[work](*args)
-    status = Path("/proc/self/status").read_text()
-    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items()}
     # what bears another name, or none, was made by a module that is among them
     modules = [name for name, spec in specs.items() if spec and spec.name == name]
-    REPORT.write_text(json.dumps([int(kilobytes) * 1024, modules]))
+    REPORT.write_text(json.dumps([own_peak(), modules]))
+
+
+def own_peak() -> int:
+    """Of this process, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(kilobytes) * 1024
 
 
 def train_ours(root: str, batches: int, val_size: int) -> None:

@@ -35,7 +35,7 @@ SCRIPT = ROOT / "tests/program.py"  # scripts/main.py with the tests' own networ
 # examples that tests of other things use too: when an adopter has deleted one, those tests are skipped
 EXAMPLES = {
     *("Net", "NeuralNetwork", "WideResNet", "TripletNet", "Backbone", "SimpleNN", "SequentialNN", "SimpleNet"),
-    *("FashionMNIST", "TabularCSV", "SyntheticTabular"),
+    *("FashionMNIST", "TabularCSV", "SyntheticTabular", "ImageFolder"),
 }
 
 

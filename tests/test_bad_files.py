@@ -310,7 +310,7 @@ PICTURES = [
     Case("a link to no picture", PNG, "no image or folder", lambda: Path("picture.png").symlink_to("nowhere")),
     Case("a pipe for a picture", PNG, "no image or folder picture.png", lambda: os.mkfifo("picture.png")),
     Case("no picture", predicted("[]"), "names no image or folder: name one"),
-    Case("an empty folder", FOLDER, "holds no PNG, JPEG, WebP or BMP", Path("pictures").mkdir),
+    Case("an empty folder", FOLDER, "holds no PNG, JPEG, WebP, BMP or TIFF", Path("pictures").mkdir),
     Case("an empty picture", PNG, "cannot identify image file", written("", "picture.png")),
     Case("a PDF that is called .png", PNG, "save it anew as PNG or JPEG", written("%PDF-1.7\n", "picture.png")),
     Case("a text that is called .png", PNG, "cannot identify image file", written("hello", "picture.png")),
@@ -357,6 +357,47 @@ def test_what_pillow_warns_of_is_read_without_a_word(kindling: Kindling) -> None
     Path("picture.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
     kindling(*JPEG)
     assert kindling.err == ""
+
+
+PHOTOS = ("fit", "--model=Net", "--data=ImageFolder", "--data.root=photos")
+
+
+def photos(*files: str, broken: str = "") -> Callable[[], object]:
+    def prepare() -> None:
+        for name in files:
+            Path("photos", name).parent.mkdir(parents=True, exist_ok=True)
+            Path("photos", name).write_bytes(picture("PNG")[: -500 if name == broken else None])
+
+    return prepare
+
+
+ANTS, BEES = [f"ants/{n}.png" for n in range(5)], [f"bees/{n}.png" for n in range(5)]
+FOLDERS = [
+    Case("a folder of photos that isn't there", PHOTOS, "photos: there is no such folder"),
+    Case(
+        "photos without a folder of their class",
+        PHOTOS,
+        "TIFF files in photos: 0, and each of at least",
+        photos("1.png", "2.png"),
+    ),
+    Case("photos of one class", PHOTOS, "TIFF files in photos: 1, and each of at least", photos(*ANTS, "notes/a.txt")),
+    Case("two photos of two classes", PHOTOS, "2 images of 2 classes are too few", photos(ANTS[0], BEES[0])),
+    Case(
+        "a folder val without photos",
+        PHOTOS,
+        "photos/val holds no PNG",
+        photos("train/a/1.png", "train/b/1.png", "val/a/1.txt"),
+    ),
+    Case("a photo cut short", PHOTOS, "bees/3.png can't be read", photos(*ANTS, *BEES, broken=BEES[3])),
+    Case("a share of photos above 1", (*PHOTOS, "--data.split=[0.8, 0.2, 0.2]"), "add up to 1", photos(*ANTS, *BEES)),
+    Case("photos of 0 pixels", (*PHOTOS, "--data.image_size=0"), "should be from 1 to 10,000", photos(*ANTS, *BEES)),
+    Case("a random change unheard of", (*PHOTOS, "--data.augment=flop"), "flip", photos(*ANTS, *BEES)),
+]
+
+
+@pytest.mark.parametrize("case", FOLDERS, ids=lambda case: case.what)
+def test_bad_folders_of_photos(kindling: Kindling, case: Case) -> None:
+    kindling.answers("Files", case)
 
 
 METRICS, CONFIG, TESTED = (str(RUN / name) for name in ("metrics.csv", "config.yaml", "test.json"))

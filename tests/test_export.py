@@ -62,7 +62,7 @@ def run_the_cards_examples(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]
 def export_as(kindling: Kindling, format: str, unit: float = 1) -> None:
     out = kindling("export", "--ckpt_path", "best", "--format", format)
     assert kindling.err == ""
-    said = re.findall(r"^largest difference on (\d+) test rows (\S+) -> (\S+)$", out, re.MULTILINE)
+    said = re.findall(r"^largest difference on (\d+) samples (\S+) -> (\S+)$", out, re.MULTILINE)
     assert [Path(file) for *_, file in said] == (
         [FOLDER / "weights.pt", FOLDER / "weights.safetensors"] if format == "weights" else [FOLDER / f"model.{format}"]
     )
@@ -204,7 +204,7 @@ def test_a_file_that_answers_something_else_is_not_kept(
     forward = export.WholeNetwork.forward
     monkeypatch.setattr(export.WholeNetwork, "forward", lambda self, x: forward(self, x) + 0.001)
     error = _error(kindling, *export_onnx)
-    assert "model.onnx was not kept: read back, it differs by up to 1.0e-03 from the network on 200 test rows" in error
+    assert "model.onnx was not kept: read back, it differs by up to 1.0e-03 from the network on 200 samples" in error
 
     monkeypatch.setattr(export.WholeNetwork, "forward", lambda self, x: forward(self, x)[:, :1])
     assert "differs by up to inf" in _error(kindling, *export_onnx)

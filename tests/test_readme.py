@@ -72,6 +72,10 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path,
         shutil.copytree(ROOT / folder, folder)
     Path("photos").mkdir()
     Image.new("L", (99, 50), 200).save("photos/a.png")
+    for number in range(40):
+        photo = Path("insects", ("ants", "bees")[number % 2], f"{number}.jpg")
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (50, 40), (number, 200, 0)).save(photo)
     for words in COMMANDS[page]:
         if words[0] == "sbatch":
             words = ["scripts/main.py", "fit", *words[2:]]
@@ -81,7 +85,8 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path,
         args = shlex.split(PROCESSES.sub("", shlex.join(words[words.index("scripts/main.py") + 1 :])))
         if args[0] == "fit" and not {"--help", "--model.help", "--data.help"} & {*args}:
             more_epochs = "--trainer.max_epochs" in args and "--ckpt_path" in args
-            args += [option for word in args for option in SHORTER.get(word, []) if not (more_epochs and word == "fit")]
+            words = [word for word in args if not (more_epochs if word == "fit" else "ImageFolder" in args)]
+            args += [option for word in words for option in SHORTER.get(word, [])]
             if args[1:3] == ["--ckpt_path", "last"] and not more_epochs:
                 continue  # nothing was interrupted here: test_resume has it
         kindling(*args)

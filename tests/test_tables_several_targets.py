@@ -10,7 +10,7 @@ import torch
 from conftest import RUN, Kindling, rows
 
 from kindling.data import TabularCSV
-from kindling.data.table.split import rarest_tag, split_rows
+from kindling.data.split import rarest_tag, split_rows
 from kindling.errors import DataError, UsageError
 
 NUMBERS, TAGS = ["price", "rooms"], ["cheap", "large", "old"]

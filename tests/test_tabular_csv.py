@@ -14,8 +14,8 @@ from conftest import ROOT
 from torch import Tensor
 
 from kindling.data import TabularCSV
+from kindling.data.split import split_rows
 from kindling.data.table.learned import TableRows
-from kindling.data.table.split import split_rows
 from kindling.errors import DataError, KindlingError, UsageError
 
 HOUSES = ROOT / "examples/houses.csv"

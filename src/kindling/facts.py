@@ -16,6 +16,7 @@ class Facts:
     Args:
         in_features: Numbers per sample that the network takes, after flattening.
         class_names: One name per class or tag, in label order; empty where the target is a number.
+        class_counts: Training samples of each class; empty where the data does not say.
         target: What is predicted, e.g. the name of a table's column.
         targets: The name of each number where several are predicted.
         target_mean: Of the training samples, where the target is a number; one per target where there are several.
@@ -30,6 +31,7 @@ class Facts:
 
     in_features: int
     class_names: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
     target: str = "label"
     targets: tuple[str, ...] = ()
     target_mean: float | tuple[float, ...] = 0.0

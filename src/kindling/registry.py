@@ -68,21 +68,23 @@ def description(entry: Entry, name: str) -> str:
     return re.split(r"\n\n(?:Args|Raises|Returns):", text)[0]
 
 
-def options(entry: Entry, name: str) -> list[str]:
-    """Arguments of the class's ``__init__`` that are options of the command line."""
-    return [argument.arg for argument, _ in _init_arguments(entry, name) if argument.arg not in SIZES]
+def options(kind: str, entry: Entry, name: str) -> list[str]:
+    """Arguments of the class's ``__init__`` that are options of the command line; a ``model`` has its sizes filled."""
+    filled = SIZES if kind == "model" else ()
+    return [argument.arg for argument, _ in _init_arguments(entry, name) if argument.arg not in filled]
 
 
-def described_options(entry: Entry, name: str) -> list[Argument]:
+def described_options(kind: str, entry: Entry, name: str) -> list[Argument]:
     """Likewise, with their types, defaults and descriptions."""
     nodes = [_class(_file(entry.module), name), _init(entry, name)]
     texts = described("".join(ast.get_docstring(node) or "" for node in nodes if node))
-    aliases = {getattr(node.targets[0], "id", ""): node.value for node in _assignments(entry.module)}
-    arguments = []
+    assigned = _assignments(entry.module)
+    aliases = {node.targets[0].id: node.value for node in assigned if isinstance(node.targets[0], ast.Name)}
+    arguments, shown = [], options(kind, entry, name)
     for argument, default in _init_arguments(entry, name):
-        kind = aliases.get(getattr(argument.annotation, "id", ""), argument.annotation)
-        if argument.arg not in SIZES:
-            typed, usual = ast.unparse(kind) if kind else "", ast.unparse(default) if default else None
+        form = aliases.get(getattr(argument.annotation, "id", ""), argument.annotation)
+        if argument.arg in shown:
+            typed, usual = ast.unparse(form) if form else "", ast.unparse(default) if default else None
             arguments.append(Argument(argument.arg, typed, usual, texts.get(argument.arg, "")))
     return arguments
 
@@ -95,7 +97,7 @@ def described(docstring: str) -> dict[str, str]:
 
 
 def trainer_options() -> list[str]:
-    return options(TRAINER, "Trainer")
+    return options("trainer", TRAINER, "Trainer")
 
 
 def defining_module(package: str, name: str) -> str | None:

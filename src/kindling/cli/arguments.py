@@ -175,7 +175,7 @@ def _meant(token: str) -> str:
 def _full_name(name: str, request: Request) -> str:
     """Where an option stands whose name lacks what comes before the dot; empty if nowhere."""
     entries = {key: listed.get(request.class_name(key)) for key, listed in (("model", MODELS), ("data", DATA))}
-    known = {key: registry.options(entry, request.class_name(key)) for key, entry in entries.items() if entry}
+    known = {key: registry.options(key, entry, request.class_name(key)) for key, entry in entries.items() if entry}
     known |= {"trainer": registry.trainer_options(), "optimizer": ["weight_decay", "momentum", "betas", "eps"]}
     return next((f"{key}.{name}" for key, names in known.items() if name in names), "")
 
@@ -235,7 +235,7 @@ def _check_name(key: str, request: Request, where: str = "") -> None:
     name = request.class_name(first) if entries else ""
     if not second or not (first == "trainer" or name in entries):
         return  # else a class of the user's own, or one that the checkpoint names
-    known = registry.options(entries[name], name) if entries else registry.trainer_options()
+    known = registry.options(first, entries[name], name) if entries else registry.trainer_options()
     if second not in (*known, "help", *CLASS_PARTS):
         hint = nearest(second, known, f"--{first}.") or f": there are {', '.join(known)}"
         raise UsageError(f"{place}no option --{key}{hint}")

@@ -125,7 +125,7 @@ def _own_options(command: str) -> Iterator[tuple[str, str, str]]:
 
 def _of_class(option: str, entry: Entry, name: str) -> str:
     lines = [line for part in registry.description(entry, name).split("\n\n") for line in [*wrap(part), ""]]
-    for argument in registry.described_options(entry, name):
+    for argument in registry.described_options(option, entry, name):
         usual = "needed" if argument.default is None else argument.default
         lines.append(f"  --{option}.{argument.name}  {argument.type}, {usual}".replace("'", ""))
         lines += wrap(argument.text, initial_indent=" " * 6, subsequent_indent=" " * 6)

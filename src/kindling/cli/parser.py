@@ -29,7 +29,15 @@ from kindling.runs.trust import Options
 from kindling.training.job import Start
 from kindling.training.trainer import DEFAULT_SEED, TRAINER_DEFAULTS
 
-register_type(Tensor, Tensor.tolist, torch.tensor)  # class weights, typed as a list
+
+def _class_weights(typed: Any) -> Tensor:
+    """As a list, or ``balanced``, which is an empty tensor until the data is known."""
+    if typed == []:
+        raise ValueError("no weights")
+    return torch.zeros(0) if typed == "balanced" else torch.tensor(typed)
+
+
+register_type(Tensor, lambda weights: weights.tolist() if weights.numel() else "balanced", _class_weights)
 register_type(torch.device, str, torch.device)  # of StochasticWeightAveraging
 # some of Lightning's callbacks have one as default
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))

@@ -3,7 +3,7 @@
 import inspect
 import re
 
-from lightning.pytorch import callbacks, loggers
+from lightning.pytorch import LightningDataModule, callbacks, loggers
 
 from kindling.facts import SIZES
 from kindling.registry import import_class, nearest
@@ -51,5 +51,7 @@ def _expected(message: str, given: str, in_class: bool) -> str:
 
 
 def _options(class_path: str) -> list[str]:
-    signature = inspect.signature(import_class(class_path, "class"))
-    return [name for name in signature.parameters if name not in (*SIZES, "params", "optimizer", "args", "kwargs")]
+    made = import_class(class_path, "class")
+    signature = inspect.signature(made)
+    filled = () if issubclass(made, LightningDataModule) else SIZES
+    return [name for name in signature.parameters if name not in (*filled, "params", "optimizer", "args", "kwargs")]

@@ -8,6 +8,7 @@ DATA = {
     "SyntheticTabular": Entry("kindling.data.synthetic_tabular"),
     "FashionMNIST": Entry("kindling.data.fashion_mnist"),
     "TabularCSV": Entry("kindling.data.tabular_csv"),
+    "ImageFolder": Entry("kindling.data.image_folder"),
 }
 IN_PYTHON = {"FromDatasets": Entry("kindling.data.from_datasets")}  # takes what can't be typed
 

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 
 def flip(x: Tensor) -> Tensor:
@@ -17,3 +17,17 @@ def shift(x: Tensor, pixels: int) -> Tensor:
     places = pad(x, (pixels,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2p + 1, 2p + 1, H, W), a view
     down, right = torch.randint(0, 2 * pixels + 1, (2, len(x)), device=x.device)
     return places[torch.arange(len(x), device=x.device), :, down, right]
+
+
+def crop(x: Tensor, least: float = 0.35) -> Tensor:
+    """A part of each image at random, of ``least`` to all of its area, 3:4 to 4:3, at the size of the whole; float32.
+
+    As torchvision's ``RandomResizedCrop`` does, but for all images at once, each with a part of its own.
+    """
+    area, shape, down, right = torch.rand(4, len(x), device=x.device)
+    area, ratio = least + (1 - least) * area, (4 / 3) ** (2 * shape - 1)
+    width, height = ((area * r).sqrt().clamp(max=1) for r in (ratio, 1 / ratio))  # of the part, in shares of the whole
+    zero = torch.zeros_like(area)
+    rows = [width, zero, (2 * right - 1) * (1 - width), zero, height, (2 * down - 1) * (1 - height)]
+    grid = affine_grid(torch.stack(rows, dim=1).view(-1, 2, 3), list(x.shape), align_corners=False)
+    return grid_sample(x.float(), grid, padding_mode="border", align_corners=False)

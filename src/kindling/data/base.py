@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import SequentialSampler
 
 from kindling.console import say
-from kindling.data.loading import Batch, Batches, EpochShuffle, InMemory, MapDataset, Remainder, Shares, global_seed
+from kindling.data.loading import Batch, Batches, ByBatch, EpochShuffle, MapDataset, Remainder, Shares, global_seed
 from kindling.errors import UsageError
 from kindling.facts import Facts
 
@@ -48,6 +48,9 @@ class DataModule(LightningDataModule, ABC):
     val_set: MapDataset
     test_set: MapDataset
     predict_set: MapDataset
+    decisions_file = "columns.csv"
+    pixels = "pixels from 0 to 255: images, channels, rows, columns"  # what images are, before ``normalize``
+    usual_image_size: int | None = None  # of the network, which says so before the facts are asked for
 
     def __init__(self, batch_size: int, num_workers: int = 0) -> None:
         super().__init__()
@@ -78,8 +81,12 @@ class DataModule(LightningDataModule, ABC):
         """Columns that tell some samples of one of the sets apart; they open ``predictions.csv``."""
         return {"sample": indices}
 
+    def shuffle(self) -> EpochShuffle:
+        """The order of the training samples, for the epochs of a run."""
+        return EpochShuffle(self.train_set, global_seed())
+
     def decisions(self) -> tuple[list[str], dict[str, list[object]]]:
-        """What was made of the data: lines for the screen, and columns for the run's ``columns.csv``."""
+        """What was made of the data: lines for the screen, and columns for the run's ``decisions_file``."""
         return [], {}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -97,13 +104,13 @@ class DataModule(LightningDataModule, ABC):
         usual = signature(type(self)).parameters.get("batch_size")  # which a small table may have less than
         if self.batch_size > size and usual and self.batch_size != usual.default:
             raise UsageError(f"--data.batch_size {self.batch_size}: there are only {size} training samples")
-        if not self.num_workers and not isinstance(self.train_set, InMemory) and suggested_max_num_workers(1) > 1:
+        if not self.num_workers and not isinstance(self.train_set, ByBatch) and suggested_max_num_workers(1) > 1:
             rank_zero_warn(
                 f"{type(self).__name__} reads its samples in the process that trains, which may be slow: give "
                 "DataModule.__init__ a num_workers above 0, for processes that read them ahead of time"
             )
         overfit = getattr(self.trainer, "overfit_batches", 0)
-        order = SequentialSampler(self.train_set) if overfit else EpochShuffle(self.train_set, global_seed())
+        order = SequentialSampler(self.train_set) if overfit else self.shuffle()
         return self._batches(self.train_set, order, self.batch_size)
 
     def val_dataloader(self) -> Batches:

@@ -1,10 +1,10 @@
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision import datasets
@@ -13,14 +13,14 @@ from torchvision.datasets.utils import check_integrity
 from kindling.console import say
 from kindling.data import augment
 from kindling.data.base import DataModule
+from kindling.data.images.files import find_samples
+from kindling.data.images.pixels import read_image
 from kindling.data.loading import InMemory
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 
 MEAN, STD = 0.2860, 0.3530  # the 60,000 training images, pixels in [0, 1]
 SIZE = 28
-IMAGE_FILES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-FORMATS = "PNG, JPEG, WebP or BMP"
 
 
 class FashionMNIST(DataModule):
@@ -35,8 +35,8 @@ class FashionMNIST(DataModule):
         seed: Chooses the validation images, independent of ``--seed_everything``.
         flip: Whether half of the training images, drawn anew each epoch, are mirrored.
         shift: Pixels by which each training image is at most shifted, each way.
-        samples: Image files or folders of them (PNG, JPEG, WebP, BMP, any size) to predict instead of the test set. As
-            in the data set, the object should be light on a dark ground.
+        samples: Image files or folders of them (PNG, JPEG, WebP, BMP, TIFF, any size) to predict instead of the test
+            set. As in the data set, the object should be light on a dark ground.
 
     Raises:
         DataError: The archives are missing and can't be downloaded, or are damaged; an image can't be read.
@@ -57,11 +57,9 @@ class FashionMNIST(DataModule):
             raise UsageError(f"--data.val_size {val_size}: at least 1 validation image is needed")
         if not 0 <= shift < SIZE:
             raise UsageError(f"--data.shift {shift}: images of 28x28 pixels are shifted by 0 to 27")
-        if samples is not None and not samples:
-            raise DataError("--data.samples []: names no image or folder: name one")
         self.root, self.val_size, self.seed = Path(root), val_size, seed
         self.flip, self.shift = flip, shift
-        self.files, self.left_out = _image_files([samples] if isinstance(samples, str) else samples or [])
+        self.files, self.left_out = find_samples(samples)
 
     @property
     def facts(self) -> Facts:
@@ -100,7 +98,7 @@ class FashionMNIST(DataModule):
         if stage == "predict" and self.files:
             for line in self.left_out:
                 say(line)
-            self.predict_set = InMemory(torch.stack([_read_image(f) for f in self.files]))
+            self.predict_set = InMemory(torch.from_numpy(np.stack([_grey_28(f) for f in self.files])))
         elif stage in ("fit", "validate"):
             x, y = self._read(train=True)
             if self.val_size >= len(x):
@@ -129,7 +127,7 @@ class FashionMNIST(DataModule):
     def describe(self, dataset: InMemory, indices: Sequence[int]) -> dict[str, Sequence[object]]:
         _, *labels = dataset.tensors
         if not labels:
-            return {"image": [str(self.files[i]) for i in indices]}
+            return {"image": [self.files[i] for i in indices]}
         return {"image": indices, "label": [self.facts.class_names[labels[0][i]] for i in indices]}
 
 
@@ -140,44 +138,12 @@ def _damaged(raw: Path, why: str) -> DataError:
     )
 
 
-def _image_files(samples: list[str]) -> tuple[list[Path], list[str]]:
-    """The images, and a line on each folder that holds anything else but hidden files."""
-    files: list[Path] = []
-    left_out: list[str] = []
-    for path in map(Path, samples):
-        try:
-            # others in a folder, such as pipes, may never come to an end
-            inside = sorted(f for f in path.iterdir() if f.name[0] != ".") if path.is_dir() else [path]
-            images = [f for f in inside if (f == path or f.suffix.lower() in IMAGE_FILES) and f.is_file()]
-        except OSError as error:
-            raise DataError(f"--data.samples {path} can't be read ({error.strerror}): make it readable") from error
-        if not images:
-            there = f"the folder {path} holds no {FORMATS}" if path.is_dir() else f"there is no image or folder {path}"
-            raise DataError(f"--data.samples: {there}: name one that is there")
-        if others := [f.name for f in inside if f not in images]:
-            left_out.append(f"{path}: left out as they are no {FORMATS} files: {len(others)}, first {others[0]}")
-        files += images
-    return files, left_out
+def _grey_28(path: str) -> NDArray[np.uint8]:
+    """Any picture as (1, 28, 28): grey, its longer side 28 pixels, on black where it is empty."""
 
-
-def _read_image(path: Path) -> Tensor:
-    """Any picture as (1, 28, 28) uint8: grey, its longer side 28 pixels, on black where it is empty."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on what Pillow copes with
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(str(path), formats=("PNG", "JPEG", "WEBP", "BMP")) as file:
-                image: Image.Image = ImageOps.exif_transpose(file)
+    def fit(image: Image.Image) -> Image.Image:
         if max(image.size) >= 2 * SIZE * min(image.size):
             raise ValueError(f"of {image.width}x{image.height} pixels none is left in {SIZE}x{SIZE}")
-        if image.mode == "I;16":
-            image = Image.fromarray((np.array(image) >> 8).astype(np.uint8))  # convert would make 255 of all above it
-        if image.has_transparency_data:
-            black = Image.new("RGBA", image.size, "black")
-            image = Image.alpha_composite(black, image.convert("RGBA"))
-        small = ImageOps.pad(image.convert("L"), (SIZE, SIZE), Image.Resampling.LANCZOS)
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over
-        raise DataError(
-            f"{path} can't be read as an image ({error}): save it anew as PNG or JPEG, or leave it out"
-        ) from error
-    return torch.from_numpy(np.array(small)).unsqueeze(0)
+        return ImageOps.pad(image, (SIZE, SIZE), Image.Resampling.LANCZOS)
+
+    return read_image(path, "L", "black", fit)

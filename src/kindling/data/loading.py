@@ -2,6 +2,7 @@
 
 import random
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Sized
 from itertools import cycle, islice
 from os import environ
@@ -22,7 +23,18 @@ MapDataset = Any  # a torch Dataset with __getitem__(index) and __len__
 Remainder = Literal["uneven", "skip_empty", "pad"]
 
 
-class InMemory(Dataset[Batch]):
+class ByBatch(Dataset[Batch], ABC):
+    """Samples that are read a batch at a time, without random numbers, in this process."""
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """There may be none."""
+
+    def batches(self, batches: Iterator[list[int]]) -> Iterator[Batch]:
+        return map(self.__getitems__, batches)
+
+
+class InMemory(ByBatch):
     """Samples that fit in memory; a batch is one indexing operation, not B of them and a collation."""
 
     def __init__(self, *tensors: Tensor) -> None:
@@ -35,7 +47,7 @@ class InMemory(Dataset[Batch]):
         return tuple(t[index] for t in self.tensors)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        chosen = torch.tensor(indices, dtype=torch.long)  # there may be none
+        chosen = torch.tensor(indices, dtype=torch.long)
         return tuple(t.index_select(0, chosen) for t in self.tensors)
 
 
@@ -86,7 +98,7 @@ def _stacked(samples: list[Any]) -> Batch:
 
 def take(dataset: MapDataset, indices: Sequence[int]) -> Batch:
     """Some samples of a set as one batch, as they are stored."""
-    if isinstance(dataset, InMemory):
+    if isinstance(dataset, ByBatch):
         return dataset.__getitems__(list(indices))
     return Seeded(dataset)[[(0, index) for index in indices]]
 
@@ -119,9 +131,32 @@ class EpochShuffle(Sampler[int]):
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.Generator().manual_seed(self.seed + self.epoch)
-        for part in torch.randperm(len(self), generator=order).split(2**16):  # Python's numbers are large
-            yield from part.tolist()
+        for part in self._order(torch.Generator().manual_seed(self.seed + self.epoch)).split(2**16):
+            yield from part.tolist()  # Python's numbers are large
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        return torch.randperm(len(self), generator=generator)
+
+
+class BalancedShuffle(EpochShuffle):
+    """As many draws from each class, over as many samples as there are.
+
+    The samples of a class are drawn in turn, in an order that is new in each epoch: some of a large class are left out
+    of an epoch, and all of a small one come again equally often.
+
+    Args:
+        labels: Of the samples (N,) int64, each of the classes 0, 1, ... at least once.
+    """
+
+    def __init__(self, labels: Tensor, seed: int) -> None:
+        super().__init__(labels, seed)
+        self.labels, self.counts = labels, labels.bincount()
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        shuffled, draws = (torch.randperm(len(self), generator=generator) for _ in range(2))
+        by_class = shuffled[self.labels[shuffled].argsort(stable=True)]
+        drawn, turn = draws % len(self.counts), draws // len(self.counts)
+        return by_class[(self.counts.cumsum(0) - self.counts)[drawn] + turn % self.counts[drawn]]
 
 
 class Shares(BatchSampler):
@@ -164,7 +199,7 @@ class Batches:
     Lightning leaves it as it is under several processes: its batch sampler decides which process reads which samples.
 
     Args:
-        dataset: ``InMemory`` is indexed in this process; samples of any other are read one by one.
+        dataset: ``ByBatch`` is read in this process; samples of any other are read one by one.
         batch_sampler: Indices of each batch. Its ``batch_size`` counts the samples of all processes together.
         num_workers: Processes that read samples ahead of time; 0 to read them in this one.
     """
@@ -174,7 +209,7 @@ class Batches:
         self._used = self._skipped = 0  # batches of this epoch
         self._iterator: Any = None  # over the workers; at the end of a training Lightning ends them and sets None
         self._workers: DataLoader[Batch] | None = None
-        if num_workers and not isinstance(dataset, InMemory):
+        if num_workers and not isinstance(dataset, ByBatch):
             self._workers = DataLoader(
                 Seeded(dataset),
                 sampler=_Places(self),
@@ -201,8 +236,8 @@ class Batches:
 
     def _unused(self) -> Iterator[Batch]:
         """The batches that are left of this epoch; nothing is read of the others."""
-        if isinstance(self.dataset, InMemory):
-            return map(self.dataset.__getitems__, islice(self.batch_sampler, self._used, None))
+        if isinstance(self.dataset, ByBatch):
+            return self.dataset.batches(islice(self.batch_sampler, self._used, None))
         if self._workers is None:
             return map(Seeded(self.dataset).__getitem__, _Places(self))
         if self._iterator is None:

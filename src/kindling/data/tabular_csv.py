@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kindling.data.base import DataModule
+from kindling.data.split import check_split
 from kindling.data.table import decisions
 from kindling.data.table.file import open_table
 from kindling.data.table.forms import expand
@@ -77,12 +78,7 @@ class TabularCSV(DataModule):
         for option, value, known in (("gaps", gaps, get_args(Gaps)), ("task", task, get_args(Task))):
             if value not in known:
                 raise UsageError(f"--data.{option} {value}: one of {', '.join(known)}")
-        adds_up = len(split) == 3 and abs(sum(split) - 1) <= 1e-6  # which NaN doesn't
-        if not adds_up or min(split) < 0 or min(split[:2]) == 0:
-            what = "three shares that add up to 1, and only that of test can be 0"
-            raise UsageError(f"--data.split {list(split)}: {what}")
-        if seed < 0:
-            raise UsageError(f"--data.seed {seed}: a seed is at least 0")
+        check_split(split, seed)
         if not target:
             raise UsageError("--data.target: name a column to predict")
         self.path, self.test_path, self.predict_path = path, test_path, predict_path

@@ -45,7 +45,7 @@ How good it is on other data is not known. The probabilities were not calibrated
 {files}
 
 Each file was read back on a CPU, a whole network in a process of its own, and its outputs were compared with those of
-the network itself on test samples. The largest difference is in the unit of the output.
+the network itself on samples that it was not trained on. The largest difference is in the unit of the output.
 
 A whole network (`model.onnx`, `model.pt2`) takes any number of samples as described above; `preprocessing.json` has all
 details. The weights alone are for a network that takes normalised data: `kindling.load("{checkpoint}")` returns that
@@ -89,7 +89,7 @@ def interface(model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str,
     task, facts, learned = model.task, model.task.facts, data.state_dict()
     given: dict[str, Any] = {"name": "x", "shape": ["N", *x.shape[1:]], "dtype": str(x.dtype).removeprefix("torch.")}
     if facts.image_size:
-        given["meaning"] = "pixels from 0 to 255: images, channels, rows, columns"
+        given["meaning"] = data.pixels
     else:
         given["meaning"] = "rows of a table, its columns in this order, numbers in their own units"
         given["columns"] = [{"column": name, **_cells(name, learned)} for name in facts.feature_names]

@@ -29,7 +29,7 @@ def largest_difference(name: str, found: Array, expected: Array, tolerance: floa
     if not difference <= tolerance:  # NaN is above it, too
         raise RunError(
             f"{name} was not kept: read back, it differs by up to {difference:.1e} from the network on "
-            f"{len(expected)} test rows, where {tolerance:.1e} is allowed"
+            f"{len(expected)} samples, where {tolerance:.1e} is allowed"
         )
     return difference
 

@@ -98,7 +98,7 @@ def export(
             page = card.page(folder, differences, model, data, checkpoint, content, x)
             for name, difference in differences.items():
                 (part / name).replace(folder / name)
-                print(f"largest difference on {len(x)} test rows {difference:.1e} -> {folder / name}")
+                print(f"largest difference on {len(x)} samples {difference:.1e} -> {folder / name}")
             if format != "weights":
                 with atomic.atomic_write(folder / "preprocessing.json") as stream:
                     json.dump(card.interface(model, data, x), stream, indent=2, ensure_ascii=False)

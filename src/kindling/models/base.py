@@ -1,7 +1,7 @@
 """The one abstract module: how a network that maps inputs to outputs is trained, scored and used."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from inspect import signature
@@ -87,6 +87,12 @@ class SupervisedModule(LightningModule, ABC):
     def configure_metrics(self, stage: str) -> dict[str, Metric]:
         """New metrics by name, for ``train``, ``val`` or ``test``; each is logged as ``<stage>/<name>``."""
         return self.task.metrics(stage)
+
+    @classmethod
+    def usual_image_size(cls, options: Mapping[str, Any]) -> int | None:
+        """Height and width of the images that it is made for with these options, for data that can give any size."""
+        size = options.get("image_size", getattr(signature(cls).parameters.get("image_size"), "default", None))
+        return size if isinstance(size, int) else None
 
     def parameter_groups(self) -> Iterable[Any]:
         """What any optimizer is given: parameters, or groups of them with options of their own."""

@@ -11,6 +11,8 @@ from kindling.errors import UsageError
 from kindling.facts import Facts
 from kindling.pictures.style import Draw
 
+WEIGHTED = "CrossEntropyLoss, NLLLoss and MultiMarginLoss"
+
 
 class Task:
     """A loss on outputs of any shape, without metrics, prediction columns or pictures.
@@ -40,6 +42,9 @@ class Task:
         self.facts = facts
         name = default if default is not None and default in self.losses else self.usual_loss
         self.loss = loss or getattr(nn, name)()
+        weight = getattr(self.loss, "weight", None)
+        if isinstance(weight, Tensor) and not len(weight):
+            self.loss.weight = self._balanced()
         if getattr(self.loss, "reduction", "mean") == "none":
             raise UsageError("--loss.reduction none: a loss to train by is one number: mean or sum")
         own = type(self.loss) is not getattr(nn, self.loss_name, None)
@@ -55,6 +60,15 @@ class Task:
             self.compute_loss(torch.zeros(2, self.num_outputs), y.long() if facts.class_names else y)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"--loss {self.loss_name}: {error}") from error
+
+    def _balanced(self) -> Tensor:
+        """A weight per class, by which all classes count the same in a loss."""
+        if self.loss_name not in WEIGHTED:
+            raise UsageError(f"--loss.weight balanced: {self.loss_name} has no weight per class, {WEIGHTED} have one")
+        if not self.facts.class_counts:
+            raise UsageError("--loss.weight balanced: the data doesn't count its classes: give a list of weights")
+        counts = torch.tensor(self.facts.class_counts, dtype=torch.float32)
+        return counts.sum() / (len(counts) * counts)
 
     @property
     def part_names(self) -> Sequence[str]:

@@ -58,6 +58,8 @@ def make_loss(spec: Mapping[str, Any] | None) -> nn.Module | None:
     for name, value in arguments.items():
         if isinstance(value, list):
             arguments[name] = torch.tensor(value, dtype=torch.float32)
+        elif name == "weight" and value == "balanced":
+            arguments[name] = torch.zeros(0)  # until the task knows the classes
     try:
         return import_class(spec["class_path"], "--loss")(**arguments)
     except (TypeError, ValueError) as error:

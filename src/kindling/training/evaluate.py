@@ -15,7 +15,7 @@ from kindling.callbacks.report.score_files import ScoreFile, unit_of
 from kindling.callbacks.report.test_report import TestReport
 from kindling.console import say
 from kindling.data.base import DataModule
-from kindling.errors import RunError, UsageError
+from kindling.errors import DataError, RunError, UsageError
 from kindling.export import write
 from kindling.models.base import SupervisedModule
 from kindling.pictures import lr_search, style
@@ -74,7 +74,11 @@ def export(job: Job, format: str = "weights") -> None:
     checkpoint = _announce(job)
     model.load_state_dict(job.content["state_dict"])
     data.prepare_data()
-    data.setup("test")
+    try:
+        data.setup("test")
+    except DataError:  # there is no test set, and others will do to see whether two networks say the same
+        data.setup("validate")
+        data.test_set = data.val_set
     folder = checkpoint.run.folder / "export"
     try:
         write.export(format, model.eval(), data, checkpoint, job.content, folder)

@@ -179,7 +179,7 @@ def _announce(job: Job, run: Run | None, trainer: Trainer) -> None:
         for line in lines:
             say(line)
         if columns and run and is_first_process():
-            csv_files.write(run.folder / "columns.csv", columns)
+            csv_files.write(run.folder / job.data.decisions_file, columns)
 
 
 def _summarize(run: Run, trainer: Trainer) -> None:

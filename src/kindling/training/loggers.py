@@ -113,7 +113,9 @@ def finish(loggers: list[Logger]) -> None:
 def left_behind(run: Run, loggers: list[Logger]) -> str:
     """What a training has written, for the last lines that it prints."""
     names = [
-        name for name in ("config.yaml", "columns.csv", "metrics.csv", "curves.png") if (run.folder / name).is_file()
+        name
+        for name in ("config.yaml", "columns.csv", "files.csv", "metrics.csv", "curves.png")
+        if (run.folder / name).is_file()
     ]
     names += ["checkpoints/"] if run.last.is_file() else []
     for logger in loggers:

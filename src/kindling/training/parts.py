@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from torch.utils.data import Dataset
 
 from kindling.data import FromDatasets
-from kindling.data.base import is_plain
+from kindling.data.base import DataModule, is_plain
 from kindling.errors import DataError, UsageError
 from kindling.facts import SIZES, Facts
 from kindling.models.base import PLATEAU, SupervisedModule
@@ -26,7 +26,7 @@ from kindling.registry import import_class, nearest
 from kindling.runs import trust
 from kindling.runs.trust import Options
 
-NOT_OPTIONS = {*SIZES, "params", "optimizer"}  # arguments that Kindling fills
+NOT_OPTIONS = {*SIZES, "params", "optimizer"}  # arguments that Kindling fills, but of data
 
 
 class Monitor(NamedTuple):
@@ -97,11 +97,14 @@ def make_network(
         DataError: The network needs to know something about the data that the data does not state.
     """
     given = named("model", given)
-    facts: Facts | None = getattr(data, "facts", None)
     kind = type(given) if isinstance(given, LightningModule) else getattr(given, "func", given)
     if not (inspect.isclass(kind) and issubclass(kind, LightningModule)):
         raise UsageError(f"the model is {given!r}: give a LightningModule, its class, or a functools.partial of it")
     supervised = issubclass(kind, SupervisedModule)
+    if issubclass(kind, SupervisedModule) and isinstance(data, DataModule):
+        options = given.hparams if isinstance(given, LightningModule) else getattr(given, "keywords", {})
+        data.usual_image_size = kind.usual_image_size(options)
+    facts: Facts | None = getattr(data, "facts", None)
     if not supervised and loss is not None:
         raise UsageError(f"--loss: {kind.__name__} has a loss of its own")
     if supervised and facts is None:
@@ -253,10 +256,11 @@ def describe(kind: str, made: Any) -> Options | None:
     if isinstance(made, LightningDataModule) and not (arguments.keys() >= parameters.keys() and is_plain(arguments)):
         return None
     known = trust.classes(kind).get(made_from.__name__)
+    filled = () if kind == "data" else NOT_OPTIONS
     ours = known is not None and import_class(known, f"--{kind}") is made_from
     return {
         "class_path": known if ours else f"{made_from.__module__}.{made_from.__qualname__}",
-        "init_args": {name: plain(value) for name, value in arguments.items() if name not in NOT_OPTIONS},
+        "init_args": {name: plain(value) for name, value in arguments.items() if name not in filled},
     }
 
 

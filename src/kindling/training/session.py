@@ -69,5 +69,7 @@ def _hush(log: logging.Logger) -> None:
     warnings.filterwarnings("ignore", r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding")
     # RunCSV appends to the rows that are there
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
+    # of image files that it can read all the same
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     # a width of 0, which would be trained
     warnings.filterwarnings("error", r"Initializing zero-element tensors")

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from kindling.console import say
 from kindling.data.loading import InMemory
+from kindling.data.split import rarest_tag, split_rows
 from kindling.data.table.cells import numbers, seem_numbers
 from kindling.data.table.features import Features, mean_and_std, too_many
 from kindling.data.table.file import Table
 from kindling.data.table.forms import DIGITS, PARTS, Forms, expand, find_form
 from kindling.data.table.names import LISTS, ColumnError, names_in, pasted, raise_all
-from kindling.data.table.split import rarest_tag, split_rows
 from kindling.data.table.targets import Targets, find_classes
 from kindling.errors import DataError, UsageError
 from kindling.registry import nearest
@@ -118,6 +118,8 @@ def split_table(
         raise_all([*unusable, *unfit], options["ignore"], path)
         numbers_of_each = () if targets.classes else np.atleast_2d(y[parts[0]].T)
         statistics = [[*mean_and_std(values), float(values.min())] for values in numbers_of_each]
+        if targets.classes and not targets.tags:
+            statistics = [np.bincount(y[parts[0]]).astype(float).tolist()]
         known_features = features.numeric, features.categorical
         learned = Learned(options, table.sha256(), shares, *known_features, targets.classes, statistics, forms)
     if shares[2] and targets.classes:

@@ -22,7 +22,7 @@ class Targets:
     Args:
         columns: Their names.
         classes: Of one column, in label order; the columns themselves where they are tags; empty for numbers.
-        statistics: For each column of numbers mean, standard deviation and lowest.
+        statistics: For each column of numbers mean, standard deviation and lowest; for classes the rows of each.
     """
 
     def __init__(self, columns: list[str], classes: list[str], statistics: list[list[float]]) -> None:
@@ -34,7 +34,8 @@ class Targets:
         """What ``Facts`` says of them."""
         facts: dict[str, Any] = {"target": ", ".join(self.columns), "class_names": tuple(self.classes)}
         if self.classes:
-            return facts | {"task": "multilabel" if self.tags else ""}
+            counts = self.statistics[0] if self.statistics else ()  # which older checkpoints lack
+            return facts | {"task": "multilabel" if self.tags else "", "class_counts": tuple(map(int, counts))}
         mean, std, low = (of if self.several else of[0] for of in zip(*self.statistics, strict=True))
         targets = tuple(self.columns) if self.several else ()
         return facts | {"targets": targets, "target_mean": mean, "target_std": std, "target_min": low}

@@ -1,4 +1,4 @@
-"""Rows shared out to training, validation and test."""
+"""Samples shared out to training, validation and test."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,11 +6,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kindling.errors import DataError
+from kindling.errors import DataError, UsageError
+
+
+def check_split(split: Sequence[float], seed: int) -> None:
+    """
+    Raises:
+        UsageError: They are no three shares, or no seed.
+    """
+    adds_up = len(split) == 3 and abs(sum(split) - 1) <= 1e-6  # which NaN doesn't
+    if not adds_up or min(split) < 0 or min(split[:2]) == 0:
+        what = "three shares that add up to 1, and only that of test can be 0"
+        raise UsageError(f"--data.split {list(split)}: {what}")
+    if seed < 0:
+        raise UsageError(f"--data.seed {seed}: a seed is at least 0")
 
 
 def split_rows(
-    classes: NDArray[Any], shares: Sequence[float], seed: int, path: str
+    classes: NDArray[Any], shares: Sequence[float], seed: int, path: str, what: str = "rows"
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Share out rows at random, each class (N,) in proportion, to training, validation and test, each ascending.
 
@@ -26,7 +39,7 @@ def split_rows(
     least = [int(share > 0) for share in shares]
     if len(rest) < least[1] + least[2]:
         raise DataError(
-            f"{path}: {len(classes)} rows of {len(first)} classes are too few to train and to validate with: add some"
+            f"{path}: {len(classes)} {what} of {len(first)} classes are too few to train and to validate with: add some"
         )
 
     def take(share: float, left_for_others: int) -> NDArray[np.int64]:
