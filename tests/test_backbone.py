@@ -204,14 +204,13 @@ def test_a_single_image_is_left_over() -> None:
     assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 4)
 
 
-@pytest.mark.skipif(find_spec("timm") is not None, reason="it is installed")
-def test_timm_is_asked_for(kindling: Kindling) -> None:
+def test_timm_is_asked_for(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "find_spec", lambda name: None)
     error = kindling.fails("fit", "--model=Backbone", "--model.name=timm/convnext_atto")
     assert "--model.name timm/convnext_atto needs timm: pip install -e '.[timm]'" in error
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("timm") is None, reason="it is not installed")
 @pytest.mark.usefixtures("fashion")
 def test_timms_networks(kindling: Kindling) -> None:
     fit = ("fit", "--model=Backbone", "--model.name=timm/test_resnet", "--data.val_size=40", ONE, QUICK)
