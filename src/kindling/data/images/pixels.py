@@ -44,7 +44,7 @@ def read_image(
             if image.has_transparency_data:
                 behind = Image.new("RGBA", image.size, ground)
                 image = Image.alpha_composite(behind, image.convert("RGBA"))
-            pixels = np.array(fit(image.convert(mode)))  # (H, W) or (H, W, C)
+            pixels = np.array(fit(image if image.mode == mode else image.convert(mode)))  # (H, W) or (H, W, C)
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
         raise DataError(
             f"{path} can't be read as an image ({error}): save it anew as PNG or JPEG, or leave it out"
@@ -54,6 +54,8 @@ def read_image(
 
 def middle_square(image: Image.Image, size: int) -> Image.Image:
     """The largest square in the middle, as ``size`` x ``size`` pixels."""
+    if image.size == (size, size):
+        return image
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
