@@ -4,7 +4,6 @@ import hashlib
 import signal
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import processes
@@ -22,7 +21,7 @@ from torchvision.transforms.functional import normalize
 
 from kindling.data import FashionMNIST
 from kindling.data.loading import seed_generators
-from kindling.models import Backbone
+from kindling.models import Backbone, published
 
 __all__ = ["signal_at"]  # a fixture
 NAME = "shufflenet_v2_x0_5"  # the quickest that normalises over the batch
