@@ -101,14 +101,16 @@ def test_the_python_examples_print_what_they_should(capsys: pytest.CaptureFixtur
         photo = Path("photos", ("train", "val", "test")[number % 3], ("ants", "bees")[number % 2], f"{number}.jpg")
         photo.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (50, 40), (number, 9 * number, 200)).save(photo)
-    of_files, with_load = (next(code for code in CODE if word in code) for word in ("ImageFolder(f", "kindling.load"))
+    words = ("tensors = ", "ImageFolder(f", "kindling.load")
+    of_tensors, of_files, with_load = (next(code for code in CODE if word in code) for word in words)
     exec(compile(with_load, "docs/python.md", "exec"), {})
     out = capsys.readouterr().out
     assert "{'test/loss': 0." in out
     assert re.search(r"^tensor\(\[\[0\.\d+, 0\.\d+\]\]\)$", out, re.MULTILINE)
     assert "Resuming from lightning_logs/version_0/checkpoints/last.ckpt (SimpleNet, epoch 2)" in out
     assert out.splitlines()[-1].startswith("('not popular', 'popular') tensor([[0.")
-    exec(compile(of_files, "README.md", "exec"), {})
+    exec(compile(of_tensors, "README.md", "exec"), {})
+    exec(compile(of_files, "docs/python.md", "exec"), {})
     out = capsys.readouterr().out
     assert "SimpleNet, CrossEntropyLoss, 258 parameters, on FromDatasets" in out
     assert "-> lightning_logs/version_1/test.json" in out
