@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from benchmarks.measure import Result, Target, present, script, workplace
@@ -19,16 +19,22 @@ from benchmarks.timestamps import EPOCH_STARTS
 
 DDP = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 NET, TWO = "Net", "Net, two DDP processes"
-RUNS: dict[str, tuple[str, ...]] = {
-    NET: ("--model", "Net"),
-    "NeuralNetwork": ("--model", "NeuralNetwork"),
-    TWO: ("--model", "Net", *DDP),
+RUNS: dict[str, tuple[int, tuple[str, ...]]] = {  # share of the batches, as some networks are slower, and options
+    NET: (1, ("--model", "Net")),
+    "NeuralNetwork": (1, ("--model", "NeuralNetwork")),
+    "ResNet-18": (10, ("--model", "Backbone", "--model.name", "resnet18")),
+    TWO: (1, ("--model", "Net", *DDP)),
 }
 TORCHS_OWN = {"OMP_WAIT_POLICY": "ACTIVE", "OMP_NUM_THREADS": str(os.cpu_count())}
 
 
 def measure(
-    repeats: int = 2, epochs: int = 3, batches: int = 200, val_batches: int = 4, val_size: int = 5000
+    repeats: int = 2,
+    names: Sequence[str] = tuple(RUNS),
+    epochs: int = 3,
+    batches: int = 100,
+    val_batches: int = 4,
+    val_size: int = 5000,
 ) -> list[Result]:
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)  # images/s
     ways: dict[str, tuple[Callable[[], AbstractContextManager[None]], dict[str, str]]] = {
@@ -38,34 +44,35 @@ def measure(
     }
     with workplace() as root:
         for _ in range(repeats):
-            for name, options in RUNS.items():
-                processes = 2 if name == TWO else 1
+            for name in names:
+                share, options = RUNS[name]
+                processes, count = 2 if name == TWO else 1, batches // share
                 for way, (surroundings, environment) in ways.items():
                     EPOCH_STARTS.unlink(missing_ok=True)
                     with surroundings():
                         script(
                             *("fit", *options, "--data.root", root, "--data.val_size", str(val_size)),
                             *("--trainer.accelerator", "cpu", "--trainer.max_epochs", str(epochs)),
-                            *("--trainer.limit_train_batches", str(batches // processes)),
+                            *("--trainer.limit_train_batches", str(count // processes)),
                             *("--trainer.limit_val_batches", str(val_batches // processes)),
                             "--trainer.callbacks+=benchmarks.timestamps.TimesOfEpochStarts",
                             environment=environment,
                         )
                     starts = [float(line) for line in EPOCH_STARTS.read_text().splitlines()]
-                    figures[name, way].append((epochs - 2) * batches * 64 / (starts[-1] - starts[1]))
+                    figures[name, way].append((epochs - 2) * count * 64 / (starts[-1] - starts[1]))
 
     def compared(claim: str, ours: tuple[str, str], plain: tuple[str, str], target: Target | None = None) -> Result:
         return Result(claim, "images/s", figures[ours], figures[plain], target)
 
     half, same = Target(">=", 0.5), Target(">=", 0.95)
     return [
-        *(compared(f"{n}, training beside a busy process / alone", (n, "beside"), (n, "alone"), half) for n in RUNS),
+        *(compared(f"{n}, training beside a busy process / alone", (n, "beside"), (n, "alone"), half) for n in names),
         *(
             compared(f"{n}, training / with torch's own threads", (n, "alone"), (n, "torch's own"), same)
-            for n in RUNS
+            for n in names
             if n != TWO
         ),
-        compared("Net, training, two DDP processes / one", (TWO, "alone"), (NET, "alone")),
+        *([compared("Net, training, two DDP processes / one", (TWO, "alone"), (NET, "alone"))] if TWO in names else []),
     ]
 
 

@@ -21,7 +21,7 @@ SHORT = {
 }
 
 
-def measure(repeats: int = 5) -> list[Result]:
+def measure(repeats: int = 3) -> list[Result]:
     fits, tutorials, tests, imports, nothing = [], [], [], [], []
     short: dict[str, list[float]] = {title: [] for title in SHORT}
     with workplace():

@@ -27,7 +27,7 @@ from kindling import data as datasets
 CONFIG = str(PROJECT / "configs" / "tutorial_products.yaml")
 
 
-def measure(repeats: int = 5, few: int = 5, many: int = 205) -> list[Result]:
+def measure(repeats: int = 3, few: int = 5, many: int = 205) -> list[Result]:
     epochs = many - few
     data = datasets.SyntheticTabular(standardize=False)
     data.setup("fit")
