@@ -70,6 +70,7 @@ def by_hand(theirs: dict[str, Tensor], epochs: int) -> dict[str, Tensor]:
     return {f"net.{name}": value for name, value in net.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_what_it_is_by_hand(kindling: Kindling, theirs: dict[str, Tensor]) -> None:
     out = kindling("fit", *TUNED, *CYCLE, QUICK, TWO)
     assert out.startswith("Weights of theirs.pth, with a new last layer\n")
@@ -125,6 +126,7 @@ def test_killed_while_frozen_or_after(
     assert_same(RUN, RUN.with_name("version_1"))
 
 
+@pytest.mark.slow
 def test_weights_of_any_kind(kindling: Kindling, theirs: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """As torchvision's own, whose address leads to a file here, and as the files that people have."""
     checksum = hashlib.sha256(Path("theirs.pth").read_bytes()).hexdigest()[:8]

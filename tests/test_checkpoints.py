@@ -100,6 +100,7 @@ def test_best_is_of_the_newest_run_of_the_network_named(fit: Fit, kindling: Kind
     assert "holds NeuralNetwork, not Net" in kindling.fails("test", "--model=Net", "--ckpt_path=version_2")
 
 
+@pytest.mark.slow
 def test_a_config_file_before_or_after_changes_nothing(run: Path, kindling: Kindling) -> None:
     config = str(run / "config.yaml")
     Path("null.yaml").write_text("ckpt_path: null\n")

@@ -76,7 +76,7 @@ def test_from_a_folder_of_classes_to_predictions(kindling: Kindling) -> None:
     assert "1 of the run's test images are not in photos any more, first " in kindling.fails("test", "--ckpt_path=best")
 
 
-@pytest.mark.first_by_default
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_how_images_are_read_changes_nothing(kindling: Kindling, mode: str) -> None:
     """By 0, 1 or 2 threads, kept or not, or from tensors in memory."""

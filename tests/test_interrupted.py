@@ -87,7 +87,7 @@ def signal_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return signal_at
 
 
-@pytest.mark.first_by_default
+@pytest.mark.slow
 @pytest.mark.parametrize(  # in the first epoch, in another, in the last step of one
     ("number", "step"), [(signal.SIGINT, 3), (signal.SIGTERM, 60), (signal.SIGUSR1, 49)]
 )
@@ -318,7 +318,7 @@ class Own(SimpleNet):
 """
 
 
-@pytest.mark.first_by_default
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["asked", "killed"])
 def test_what_a_network_logs_itself_goes_on(
     kindling: Kindling, signal_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch, end: str

@@ -70,7 +70,7 @@ def events() -> Path:
 EVENTS = ("--data=TabularCSV", "--data.path=events.csv", "--data.target=count", "--data.task=regression")
 
 
-@pytest.mark.first_by_default
+@pytest.mark.slow
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("loss", NUMBER_LOSSES)
 def test_on_a_number(kindling: Kindling, loss: str) -> None:

@@ -178,6 +178,7 @@ def test_from_fit_to_export(kindling: Kindling) -> None:
     assert (RUN / "export/weights.pt").is_file()
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_and_each_epoch_draws_anew(kindling: Kindling) -> None:
     kindling(*FIT, "--trainer.max_epochs=2")
     kindling(*FIT, "--trainer.max_epochs=2", "--data.num_workers=2")

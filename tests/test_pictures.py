@@ -241,6 +241,7 @@ def test_pictures_of_many_classes_are_as_large_as_those_of_forty(kindling: Kindl
     assert size(RUN / "boundary.png") == (620, 460)
 
 
+@pytest.mark.slow
 def test_pictures_are_of_the_last_test_alone(run: Path, kindling: Kindling) -> None:
     kindling("test", "--ckpt_path", "best")
     assert (run / "mistakes.png").is_file()

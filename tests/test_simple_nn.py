@@ -17,6 +17,7 @@ def test_it_learns_with_one_output(kindling: Kindling) -> None:
     assert json.loads((RUN / "test.json").read_text())["test/acc"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shipped")
 def test_a_recipe_of_fifty_steps(kindling: Kindling) -> None:
     needs("SyntheticTabular")

@@ -140,6 +140,7 @@ def test_a_table_of_its_own_to_test_with(kindling: Kindling, wine: pd.DataFrame)
     assert right > 0.85
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_the_rows_and_statistics_that_it_had(kindling: Kindling, wine: pd.DataFrame) -> None:
     kindling(*WINE, "--trainer.max_epochs=4")
     kindling(*WINE, "--trainer.max_epochs=2")

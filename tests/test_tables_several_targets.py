@@ -179,7 +179,7 @@ def fit(target: list[str]) -> tuple[str, ...]:
     return "fit", "--model=SimpleNet", *table, "--data.features=[area, age]"
 
 
-@pytest.mark.first_by_default
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [NUMBERS, TAGS])
 @pytest.mark.usefixtures("table")
 def test_fit_test_predict_and_resume(kindling: Kindling, target: list[str]) -> None:

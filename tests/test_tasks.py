@@ -269,6 +269,7 @@ def test_one_line_adds_a_metric_also_in_training(kindling: Kindling) -> None:
     assert "baseline/top2" not in scores()
 
 
+@pytest.mark.slow
 def test_metrics_of_ones_own_go_on_within_an_epoch(kindling: Kindling) -> None:
     """Their sums, which are settled every 64 batches, and the batches that are not in them yet."""
     own = ("--model=ours.Stopped", "--data=ours.Classes", "--data.batch_size=2")

@@ -17,6 +17,7 @@ def test_triplets_are_of_two_of_a_class_and_one_of_another() -> None:
     assert len(triplet_net.draw(torch.tensor([1, 1]))[0]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fashion")
 def test_embeddings_by_triplets(kindling: Kindling) -> None:
     kindling("fit", "--model=TripletNet", "--data.val_size=40", "--data.batch_size=32", "--trainer.max_epochs=30")

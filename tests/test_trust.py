@@ -220,6 +220,7 @@ def test_a_class_is_the_same_however_it_is_spelled(kindling: Kindling, then: str
     assert rows(RUN / "metrics.csv")[-1]["step"] == "6"
 
 
+@pytest.mark.slow
 def test_data_typed_beside_its_checkpoint_keep_the_checkpoints_options(kindling: Kindling) -> None:
     needs("TabularCSV")
     Path("t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 7},{'pq'[n % 2]}\n" for n in range(60)))
