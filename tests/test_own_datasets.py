@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from conftest import RUN, Kindling, rows, weights
 from lightning.pytorch import LightningModule, Trainer
 from test_interrupted import assert_same, next_second
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from kindling.data import FromDatasets
 from kindling.errors import DataError, UsageError
@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from kindling.data.base import DataModule
 from kindling.errors import DataError
@@ -64,6 +64,19 @@ class Bars(Dataset):
         return x, y
 
 
+class Stream(IterableDataset):
+    """Bars, one after the other, in an order that is new in each epoch."""
+
+    def __init__(self, bars: Bars):
+        self.bars, self.epochs = bars, []
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+
+    def __iter__(self):
+        return map(self.bars.__getitem__, torch.randperm(len(self.bars)).tolist())
+
+
 class BarData(DataModule):
     """Bars.
 
@@ -73,13 +86,20 @@ class BarData(DataModule):
         size: Pictures to train on.
         test_size: Pictures to test and predict.
         damaged: A training picture that can't be read.
+        streamed: Whether those to train on come as a stream.
     """
 
     def __init__(
-        self, batch_size: int = 8, num_workers: int = 0, size: int = 45, test_size: int = 45, damaged: int = -1
+        self,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        size: int = 45,
+        test_size: int = 45,
+        damaged: int = -1,
+        streamed: bool = False,
     ):
         super().__init__(batch_size, num_workers)
-        self.size, self.test_size, self.damaged = size, test_size, damaged
+        self.size, self.test_size, self.damaged, self.streamed = size, test_size, damaged, streamed
 
     @property
     def facts(self) -> Facts:
@@ -87,6 +107,7 @@ class BarData(DataModule):
 
     def setup(self, stage: str) -> None:
         self.train_set, self.val_set = Bars(self.size, 0.5, self.damaged), Bars(15, 0.5)
+        self.train_set = Stream(self.train_set) if self.streamed else self.train_set
         self.test_set = self.predict_set = Bars(self.test_size)
 
 
@@ -211,6 +232,60 @@ def test_stopped_between_and_within_epochs(
     assert_same(RUN, RUN.with_name("version_1"))
 
 
+def test_a_stream_is_read_from_its_beginning_also_to_resume(
+    kindling: Kindling, bars: Any, stop_at: Callable[[int], None]
+) -> None:
+    fit = (*FIT, "--trainer.max_epochs=3", "--data.streamed=true")  # 6 steps per epoch
+    stop_at(8)
+    kindling(*fit, code=143)
+    assert "The training set is a stream, Stream: not shuffled, and read from its beginning" in kindling.out
+    kindling("fit", "--ckpt_path=last", "-c", str(RUN / "config.yaml"))
+    kindling(*fit)
+    assert kindling.err == ""
+    assert_same(RUN, RUN.with_name("version_1"))
+    losses = [row["train/loss"] for row in rows(RUN / "metrics.csv")]
+    assert len(set(losses)) == 3
+    data = bars.BarData(streamed=True)
+    data.setup("fit")
+    batches = data.train_dataloader()
+    for epoch in (4, 5):
+        batches.set_epoch(epoch)
+        assert sum(len(y) for _, y in batches) == 45
+    assert data.train_set.epochs == [4, 5]
+
+
+@pytest.mark.first_by_default
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--data.num_workers=2"], "--data.num_workers 2: the process that trains reads a stream itself: leave it out"),
+        (
+            ["--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1"],
+            "steps the training takes: give --trainer.max_steps",
+        ),
+    ],
+)
+def test_what_a_stream_can_not_do_is_one_line(kindling: Kindling, options: list[str], error: str) -> None:
+    kindling(*FIT, "--data.streamed=true", *options, code=2)
+    assert error in kindling.err
+    assert kindling.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [5, 8, 12])  # in the last step of an epoch, within one, in the first step
+def test_a_stream_resumes_also_with_a_schedule_of_steps(
+    kindling: Kindling, stop_at: Callable[[int], None], step: int
+) -> None:
+    schedule = ("--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1", "--trainer.max_steps=18")
+    fit = (*FIT, "--data.streamed=true", *schedule)
+    stop_at(step)
+    kindling(*fit, code=143)
+    next_second()
+    kindling("fit", "--ckpt_path=last", "-c", str(RUN / "config.yaml"))
+    kindling(*fit)
+    assert_same(RUN, RUN.with_name("version_1"))
+
+
 def test_of_a_million_samples_only_those_of_the_batches_are_read(kindling: Kindling, bars: Any) -> None:
     config = ("-c", str(RUN / "config.yaml"))
     kindling(*FIT, "--trainer.max_epochs=1")
@@ -252,10 +327,10 @@ def in_processes(count: int, *args: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_two_processes_read_each_sample_once(workers: int) -> None:
+@pytest.mark.parametrize("how", ["--data.num_workers=0", "--data.num_workers=2", "--data.streamed=true"])
+def test_two_processes_read_each_sample_once(how: str) -> None:
     for count in (1, 2):  # 45 samples in batches of 11 leave one for the last batch
-        options = (f"--data.batch_size={22 // count}", f"--data.num_workers={workers}", "--model.dropout=0")
+        options = (f"--data.batch_size={22 // count}", how, "--model.dropout=0")
         in_processes(count, *FIT, *options, "--trainer.max_epochs=2")
     one, two = RUN, RUN.with_name("version_1")
     a, b = (weights(run / "checkpoints/last.ckpt") for run in (one, two))
@@ -312,6 +387,23 @@ def test_facts_of_datasets() -> None:
 
     tags = FromDatasets(Pictures(lambda index: torch.tensor([index % 2, 1, 0])), task="multilabel")
     assert (tags.facts.kind, tags.facts.class_names) == ("multilabel", ("0", "1", "2"))
+
+
+class Counted(IterableDataset):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        return ((torch.full((3,), n / 9), n % 3) for n in range(9))
+
+
+def test_a_stream_of_training_samples_alone(kindling: Kindling, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = torch.zeros(6, 3), torch.arange(6) % 3
+    assert FromDatasets(Counted(), (x, y), class_names=("a", "b", "c")).facts.class_names == ("a", "b", "c")
+    assert "Reading" not in capsys.readouterr().out
+    assert FromDatasets(Counted(), (x, y)).facts == Facts(in_features=3, class_names=tuple("012"))
+    assert "Reading Counted once for its targets" in capsys.readouterr().out
+    with pytest.raises(DataError, match="the val samples are a stream, which only train= can be"):
+        FromDatasets(Counted(), Counted())
+    with pytest.raises(DataError, match="no validation samples can be set aside from a stream"):
+        FromDatasets(Counted())
 
 
 def test_facts_of_tensors_and_what_the_network_sees() -> None:

@@ -9,6 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import datasets
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT, Kindling, named, needs
 from PIL import Image
@@ -115,6 +118,31 @@ def test_the_python_examples_print_what_they_should(capsys: pytest.CaptureFixtur
     assert "SimpleNet, CrossEntropyLoss, 258 parameters, on FromDatasets" in out
     assert "-> lightning_logs/version_1/test.json" in out
     assert "Net, CrossEntropyLoss, 61,326 parameters, on FromDatasets" in out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shipped")
+def test_the_examples_of_data_in_other_forms_train(capsys: pytest.CaptureFixture[str]) -> None:
+    needs("SimpleNet")
+    draw = np.random.default_rng(0)
+    for name in ("train", "val", "test"):
+        x = draw.normal(size=(300, 2)).astype(np.float32)
+        y = (x.sum(axis=1) > 0).astype(np.int64)
+        for folder in ("arrays", "rows"):
+            Path(folder, name).mkdir(parents=True)
+        np.save(f"arrays/{name}/x.npy", x)
+        np.save(f"arrays/{name}/y.npy", y)
+        frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "label": y})
+        frame.to_parquet(f"rows/{name}.parquet", row_group_size=100)
+        datasets.Dataset.from_dict({"x": x, "label": y}).save_to_disk(f"saved/{name}")
+    codes = re.findall(r"```python\n(.*?)```", PAGES["docs/own-data.md"], re.DOTALL)
+    for code in codes:
+        exec(compile(code, "docs/own-data.md", "exec"), {})
+    out = capsys.readouterr().out
+    scores = [float(score) for score in re.findall(r"'test/acc': (0\.\d+|1\.0)", out)]
+    assert len(scores) == len(codes)
+    assert min(scores) > 0.7, scores
+    assert out.count("The training set is a stream, Rows") == 1
 
 
 def test_what_the_map_names_is_there() -> None:

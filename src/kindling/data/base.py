@@ -15,10 +15,21 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.parsing import collect_init_args
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import SequentialSampler
+from torch.utils.data import IterableDataset, SequentialSampler
 
 from kindling.console import say
-from kindling.data.loading import Batch, Batches, ByBatch, EpochShuffle, MapDataset, Remainder, Shares, global_seed
+from kindling.data.loading import (
+    Batch,
+    Batches,
+    ByBatch,
+    EpochShuffle,
+    MapDataset,
+    Remainder,
+    ResumableBatches,
+    Shares,
+    StreamedBatches,
+    global_seed,
+)
 from kindling.errors import UsageError
 from kindling.facts import Facts
 
@@ -31,8 +42,10 @@ class DataModule(LightningDataModule, ABC):
     """Turns bytes into batches. A concrete dataset states its facts and fills the four sets in ``setup``.
 
     A set is any ``Dataset`` with a length, whose items are ``(x, y)``, or ``x`` alone to predict. Tensors in memory
-    (``InMemory``) are the fast case. What an item draws from the generators of ``random``, NumPy or torch depends on
-    ``--seed_everything``, the epoch and the item's index alone, not on ``num_workers`` or the number of processes.
+    (``InMemory``) are the fast case. The training set can also be a stream, an ``IterableDataset``: it is read from its
+    beginning in each epoch, in the order that it has. What an item draws from the generators of ``random``, NumPy or
+    torch depends on ``--seed_everything``, the epoch and the item's index alone, not on ``num_workers`` or the number
+    of processes.
 
     A ``LightningDataModule`` that is no ``DataModule`` can be trained on as well, with the DataLoaders that it makes
     itself: Lightning shares their samples among processes, and the last may be used twice. With a property ``facts`` it
@@ -99,7 +112,9 @@ class DataModule(LightningDataModule, ABC):
         x = self.normalize(x.float() if x.is_floating_point() else x)  # in full precision, which bf16-true has taken
         return self.trainer.precision_plugin.convert_input(x) if self.trainer else x, *labels
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> ResumableBatches:
+        if isinstance(self.train_set, IterableDataset):
+            return self._streamed(self.train_set)
         size = len(self.train_set)
         usual = signature(type(self)).parameters.get("batch_size")  # which a small table may have less than
         if self.batch_size > size and usual and self.batch_size != usual.default:
@@ -123,6 +138,24 @@ class DataModule(LightningDataModule, ABC):
         batches = self._batches(self.predict_set, remainder="skip_empty")
         batches.batch_sampler = _IndexBatchSamplerWrapper(batches.batch_sampler)  # tells which samples a batch has
         return batches
+
+    def _streamed(self, stream: IterableDataset[Batch]) -> StreamedBatches:
+        """
+        Raises:
+            UsageError: Worker processes should read it, each of which would read all of it.
+        """
+        if self.num_workers:
+            raise UsageError(
+                f"--data.num_workers {self.num_workers}: the process that trains reads a stream itself: leave it out"
+            )
+        say(
+            f"The training set is a stream, {type(stream).__name__}: not shuffled, and read from its beginning in each "
+            "epoch, also to resume within one, which is exact if it yields the same samples again"
+        )
+        if self.trainer is None:
+            return StreamedBatches(stream, self.batch_size)
+        uneven = getattr(self.trainer.lightning_module, "takes_uneven_batches", False)
+        return StreamedBatches(stream, self.batch_size, self.trainer.global_rank, self.trainer.world_size, uneven)
 
     def _batches(
         self,

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import IterableDataset, Subset, TensorDataset
 
+from kindling.console import say
 from kindling.data.base import DataModule
-from kindling.data.loading import Batch, InMemory, MapDataset, take
+from kindling.data.loading import Batch, InMemory, MapDataset, stacked, take
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 
@@ -29,7 +30,8 @@ class FromDatasets(DataModule):
     ``Dataset`` has transforms of its own.
 
     Args:
-        train: Needed to train; a checkpoint remembers what else was learned from it.
+        train: Needed to train; a checkpoint remembers what else was learned from it. It can be a stream, an
+            ``IterableDataset``.
         val: If None, 15 % of the training samples are set aside, with the random changes that their ``Dataset`` makes.
         test: Test samples.
         predict: Samples to predict; x alone will do. If None, the test samples.
@@ -62,6 +64,13 @@ class FromDatasets(DataModule):
         self.class_names, self.task = tuple(class_names or getattr(train, "classes", None) or ()), task
         self._facts: Facts | None = None  # of the training samples, or from a checkpoint if one was loaded
         self._mean, self._std = torch.zeros(()), torch.ones(())
+        for name in ("val", "test", "predict"):
+            if isinstance(getattr(self, f"{name}_set"), IterableDataset):
+                raise DataError(f"the {name} samples are a stream, which only train= can be: give a map-style Dataset")
+        if isinstance(self.train_set, IterableDataset):
+            if self.val_set is None:
+                raise DataError("no validation samples can be set aside from a stream: give them, (train, val)")
+            return
         if self.train_set is not None and self.val_set is None:
             order = torch.randperm(len(self.train_set), generator=torch.Generator().manual_seed(seed))
             size = max(1, round(VAL_SHARE * len(order)))
@@ -161,7 +170,8 @@ def _dataset(given: Any) -> MapDataset:
         if len({len(t) for t in tensors}) > 1:
             raise DataError(f"x and y have different lengths: {', '.join(str(len(t)) for t in tensors)}")
         return InMemory(*(t.float() if t.is_floating_point() else t for t in tensors))
-    if given is not None and not (hasattr(given, "__getitem__") and hasattr(given, "__len__")):
+    is_map = hasattr(given, "__getitem__") and hasattr(given, "__len__")
+    if given is not None and not is_map and not isinstance(given, IterableDataset):
         raise DataError(f"a {type(given).__name__} is no set of samples: give tensors (x, y) or a map-style Dataset")
     return given
 
@@ -179,6 +189,9 @@ def _targets(dataset: MapDataset) -> Tensor:
             return _targets(dataset.dataset)[torch.tensor(dataset.indices)]
     elif hasattr(dataset, "targets") and getattr(dataset, "target_transform", None) is None:
         return torch.as_tensor(dataset.targets)
+    if isinstance(dataset, IterableDataset):
+        say(f"Reading {type(dataset).__name__} once for its targets; of classes, class_names= would do instead")
+        return torch.cat([stacked([sample])[1] for sample in dataset])
     return torch.cat([take(dataset, [index])[1] for index in range(len(dataset))])  # holds one sample at a time
 
 

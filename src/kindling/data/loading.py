@@ -4,7 +4,7 @@ import random
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Sized
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from os import environ
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from kindling.errors import ENDING_SIGNALS, DataError, KindlingError, UsageError
 
@@ -29,6 +29,9 @@ class ByBatch(Dataset[Batch], ABC):
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> Batch:
         """There may be none."""
+
+    def __getitem__(self, index: int) -> Batch:
+        return tuple(column[0] for column in self.__getitems__([index]))
 
     def batches(self, batches: Iterator[list[int]]) -> Iterator[Batch]:
         return map(self.__getitems__, batches)
@@ -79,10 +82,15 @@ class Seeded(Dataset[Batch]):
             for epoch, index in places:
                 seed_generators(self.seed, epoch, index, 1)  # the 1 keeps them apart from those of a whole epoch
                 samples.append(self.dataset[index])
-        return _stacked(samples)
+        return stacked(samples)
 
 
-def _stacked(samples: list[Any]) -> Batch:
+def stacked(samples: list[Any]) -> Batch:
+    """Samples as a batch.
+
+    Raises:
+        DataError: They have different shapes, or parts that are no numbers.
+    """
     try:
         columns = zip(*samples, strict=True) if isinstance(samples[0], tuple | list) else [samples]
         batch = [default_collate(list(column)) for column in columns]
@@ -97,7 +105,10 @@ def _stacked(samples: list[Any]) -> Batch:
 
 
 def take(dataset: MapDataset, indices: Sequence[int]) -> Batch:
-    """Some samples of a set as one batch, as they are stored."""
+    """Some samples of a set as one batch, as they are stored; of a stream the first ones."""
+    if isinstance(dataset, IterableDataset):
+        with isolate_rng(include_cuda=False):
+            return stacked(list(islice(dataset, len(indices))))
     if isinstance(dataset, ByBatch):
         return dataset.__getitems__(list(indices))
     return Seeded(dataset)[[(0, index) for index in indices]]
@@ -192,11 +203,41 @@ class Shares(BatchSampler):
                 yield share
 
 
-class Batches:
-    """The batches of a set, one epoch at each iteration.
+class ResumableBatches(ABC):
+    """Batches that can be resumed within an epoch, one epoch at each iteration.
 
-    It can be resumed within an epoch: its state says how many batches were handed out. As it is no ``DataLoader``,
-    Lightning leaves it as it is under several processes: its batch sampler decides which process reads which samples.
+    The state says how many batches were handed out. As this is no ``DataLoader``, Lightning leaves it as it is under
+    several processes: it decides itself which process gets which samples.
+
+    Args:
+        size: Samples of a batch, those of all processes together.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._used = self._skipped = 0  # batches of this epoch
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, int]:
+        return {"over": self._used, "samples": self.size}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """
+        Raises:
+            UsageError: The state is of batches of another size.
+        """
+        if state_dict["samples"] != self.size:
+            raise UsageError(
+                f"--data.batch_size: the checkpoint is from within an epoch of batches of {state_dict['samples']} "
+                f"samples, over all processes, so it can't be resumed with batches of {self.size}"
+            )
+        self._skipped = state_dict["over"]
+
+
+class Batches(ResumableBatches):
+    """The batches of a set.
 
     Args:
         dataset: ``ByBatch`` is read in this process; samples of any other are read one by one.
@@ -205,8 +246,8 @@ class Batches:
     """
 
     def __init__(self, dataset: MapDataset, batch_sampler: Any, num_workers: int = 0) -> None:
+        super().__init__(batch_sampler.batch_size)
         self.dataset, self.batch_sampler = dataset, batch_sampler
-        self._used = self._skipped = 0  # batches of this epoch
         self._iterator: Any = None  # over the workers; at the end of a training Lightning ends them and sets None
         self._workers: DataLoader[Batch] | None = None
         if num_workers and not isinstance(dataset, ByBatch):
@@ -245,21 +286,49 @@ class Batches:
         self._iterator = iter(self._workers)
         return self._iterator
 
-    def state_dict(self) -> dict[str, int]:
-        return {"over": self._used, "samples": self.batch_sampler.batch_size}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """
-        Raises:
-            UsageError: The state is of batches of another size.
-        """
-        size = self.batch_sampler.batch_size
-        if state_dict["samples"] != size:
-            raise UsageError(
-                f"--data.batch_size: the checkpoint is from within an epoch of batches of {state_dict['samples']} "
-                f"samples, over all processes, so it can't be resumed with batches of {size}"
-            )
-        self._skipped = state_dict["over"]
+class StreamedBatches(ResumableBatches):
+    """The batches of a stream, each dealt out to the processes, every one of which reads the whole stream.
+
+    What the stream draws from the generators of ``random``, NumPy and torch depends on ``--seed_everything``, the epoch
+    and the batch alone. To resume, it is read again up to where it was.
+
+    Args:
+        stream: Its samples are ``(x, y)``; it is told the epoch if it has a ``set_epoch``.
+        batch_size: Samples per process.
+        rank: Which of the processes this is.
+        world: How many there are.
+        uneven: Whether the network takes a last batch of which processes have more or fewer samples, or none.
+    """
+
+    def __init__(
+        self, stream: IterableDataset[Any], batch_size: int, rank: int = 0, world: int = 1, uneven: bool = True
+    ) -> None:
+        super().__init__(batch_size * world)
+        self.stream, self.rank, self.world, self.uneven = stream, rank, world, uneven
+        self.seed, self.epoch = global_seed(), 0
+        self.sampler = self  # which Lightning tells the epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._used, self._skipped = self._skipped, 0
+        if hasattr(self.stream, "set_epoch"):
+            self.stream.set_epoch(self.epoch)
+        samples: Iterator[Any] | None = None
+        for number in count():
+            with isolate_rng(include_cuda=False):
+                seed_generators(self.seed, self.epoch, number, 2)  # the 2 keeps them apart from those of an item
+                samples = iter(self.stream) if samples is None else samples
+                batch = list(islice(samples, self.size))
+            if not batch:
+                return
+            if number >= self._used:
+                if not self.uneven:
+                    batch = [*batch, *islice(cycle(batch), -len(batch) % self.world)]
+                yield tuple(column[self.rank :: self.world] for column in stacked(batch))
+                self._used += 1  # now, as Lightning asks for a batch more than it has trained on
 
 
 class _Places:

@@ -4,6 +4,7 @@ Each is given as a name, a class, a ``functools.partial`` of a class, or an obje
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -203,6 +204,11 @@ def bind_optimizer(model: LightningModule, optimizer: Any, scheduler: Any) -> No
         given = {name for name, value in getattr(scheduler, "keywords", {}).items() if value is not None}
         if _class_of(scheduler) is OneCycleLR and not {"total_steps", "epochs"} & given:
             steps = {"total_steps": model.trainer.estimated_stepping_batches}
+            if not 0 < steps["total_steps"] < math.inf:
+                raise UsageError(
+                    "--lr_scheduler OneCycleLR: it is not known how many steps the training takes: give "
+                    "--trainer.max_steps"
+                )
         made_scheduler = _make("--lr_scheduler", scheduler, made, **steps)
         schedule: dict[str, Any] = {"scheduler": made_scheduler}
         if isinstance(made_scheduler, ReduceLROnPlateau):

@@ -128,7 +128,8 @@ class GracefulStop(EpochListener):
 def _samples(trainer: Trainer, batch_idx: int) -> str:
     """Which samples a batch of this epoch is made of, counted from 0 in the training set."""
     loader: Any = trainer.train_dataloader
-    if not hasattr(loader, "load_state_dict"):  # only a loader that can be resumed yields the same batches again
+    # only a loader that can be resumed yields the same batches again, and a stream has no indices
+    if not (hasattr(loader, "load_state_dict") and hasattr(loader, "batch_sampler")):
         return f"batch {batch_idx + 1} of the epoch"
     indices = next(islice(iter(loader.batch_sampler), batch_idx, None))
     return f"training samples {', '.join(map(str, indices))}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from kindling.callbacks.gather import gather
+from kindling.data.loading import StreamedBatches
 from kindling.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -71,7 +72,7 @@ class MidEpochState(Callback):
         trainer.num_sanity_val_steps = 0  # a validation that the unbroken training does not have at this point
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loop = trainer.fit_loop
+        loop, was_loaded = trainer.fit_loop, self._resumed
         if self._trainer:
             # if training may end at once, it was over, and the user asks for more
             trainer.should_stop = self._trainer["should_stop"] and not loop._can_stop_early
@@ -95,6 +96,11 @@ class MidEpochState(Callback):
             _set_random_state(self._own["random"])
             if "loader" in self._own:  # Lightning does so too, unless configure_optimizers asked for the steps' number
                 cast(Any, trainer.train_dataloader).load_state_dict(self._own["loader"])
+        stream = trainer.train_dataloader
+        if was_loaded and isinstance(stream, StreamedBatches):
+            # Lightning has its first batch already, as it can't tell how many there are: perhaps not the right one
+            stream.set_epoch(trainer.current_epoch)
+            iter(cast(Any, loop._data_fetcher))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._resumed:  # else the whole epoch would count as a restart, and its end reach no plateau scheduler
