@@ -67,6 +67,12 @@ def categories(column: pd.Series) -> list[str]:
     return texts if np.isnan(values).any() else [texts[n] for n in np.argsort(values, kind="stable")]
 
 
+def cell_texts(column: pd.Series) -> NDArray[np.object_]:
+    """The text (N,) of each cell, as ``categories`` has it; None for a gap."""
+    places, distinct = pd.factorize(column)  # -1 for a gap, which is the last of the following
+    return np.array([*_as_texts(distinct), None], dtype=object)[places]
+
+
 def codes(column: pd.Series, code_of: Mapping[str, int], gap: int = -1) -> NDArray[np.int64]:
     """The code (N,) of each cell's text, -1 for an unknown one."""
     places, distinct = pd.factorize(column)  # -1 for a gap, which is the last of the following
