@@ -193,7 +193,7 @@ def test_small_splits_leave_no_set_empty_and_no_class_untrained() -> None:
 def test_whole_groups_are_split_as_near_to_the_shares_as_they_allow() -> None:
     random, shares = np.random.default_rng(0), (0.7, 0.15, 0.15)
     table = frame(600).assign(patient=random.choice([f"P{n}" for n in range(90)], 600, p=random.dirichlet([1] * 90)))
-    table.to_csv("table.csv", index=False)
+    table.assign(patient=table["patient"] + random.choice(["", " "], 600)).to_csv("table.csv", index=False)
     splits = [
         [part.rows for part in sets(made(TabularCSV("table.csv", "kind", group="patient", seed=s)))] for s in (0, 1)
     ]
@@ -218,13 +218,19 @@ def test_few_groups_leave_no_set_empty_and_no_class_untrained() -> None:
             assert sum(len(np.unique(groups[part])) for part in parts) == count
 
 
-def test_groups_are_kept_in_the_checkpoint_and_an_older_one_has_none() -> None:
+def test_groups_are_kept_in_the_checkpoint_and_an_older_one_has_none(capsys: pytest.CaptureFixture[str]) -> None:
     table = frame().assign(patient=[f"P{n % 17}" for n in range(100)])
     table.to_csv("table.csv", index=False)
     data = made(TabularCSV("table.csv", "price", group="patient"))
     assert "patient" not in data.facts.feature_names
     again = made(reloaded(data))
     assert [part.rows.tolist() for part in sets(again)] == [part.rows.tolist() for part in sets(data)]
+    known, new = data.val_set.rows[:1], data.test_set.rows
+    table.iloc[[*known, *new]].to_csv("few.csv", index=False)
+    made(reloaded(data, test_path="few.csv"), "test")
+    counts = f"1 of {1 + table['patient'].iloc[new].nunique()} (1 of {1 + len(new)} rows)"
+    says = f"few.csv: groups of patient that are also among the training or validation rows: {counts}\n"
+    assert capsys.readouterr().out == says
     old = made(TabularCSV("table.csv", "price"))
     state = old.state_dict()
     del state["options"]["group"]
@@ -633,6 +639,7 @@ def test_parquet_keeps_its_types() -> None:
     table.to_parquet("table.parquet")
     data = made(TabularCSV("table.parquet", "y"))
     assert data.facts.feature_names == ("a.b", "day")
+    assert set(data.test_set.table.texts("day")) == {"2020-01-01"}  # as a .csv of the same groups would have it
     described = data.describe(data.test_set, range(len(data.test_set)))
     assert set(described["a.b"]) == {1, None}
     assert described["y"] == data.test_set.rows.tolist()
