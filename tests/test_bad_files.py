@@ -22,6 +22,7 @@ from kindling.cli import main
 
 MODEL = ("fit", "--model=SimpleNet", "--data=TabularCSV")
 FIT = (*MODEL, "--data.path=table.csv", "--data.target=y")
+GROUP = ("--data.group=b",)
 NET = ("fit", "--model=Net", "--data.val_size=40")
 TABLE = "a,b,y\n" + "".join(f"{n},{'uvw'[n % 3]},{n / 7:.3f}\n" for n in range(30))
 CLASSES = "a,y\n" + "".join(f"{n},{'uv'[n % 2]}\n" for n in range(30))
@@ -112,6 +113,13 @@ TABLES = [
     Case("a feature named twice", (*FIT, "--data.features=[a, a]"), "named twice", written(TABLE)),
     Case("a feature to leave out", (*FIT, "--data.features=[a]", "--data.ignore=a"), "is left", written(TABLE)),
     Case("the target for a feature", (*FIT, "--data.features=[a, y]"), "y: that is the target", written(TABLE)),
+    Case("a group that isn't there", (*FIT, "--data.group=B"), "no column B, did you mean b?", written(TABLE)),
+    Case("the target for a group", (*FIT, "--data.group=y"), "y: that is the target", written(TABLE)),
+    Case("a feature for a group", (*FIT, *GROUP, "--data.features=[a, b]"), "features b: that is the", written(TABLE)),
+    Case("a group to leave out", (*FIT, *GROUP, "--data.ignore=b"), "ignore b: that is the column", written(TABLE)),
+    Case("a row without a group", (*FIT, *GROUP), "line 32: no b, as in 1 of 31 rows", written(TABLE + "1,,2\n")),
+    Case("all rows in one group", (*FIT, *GROUP), "groups of b 1, but at least 3", rows("a,b,y", "{n},P1,{n}")),
+    Case("classes in a group each", (*FIT, *GROUP), "at least 5", rows("a,b,y", "{n},P{n},v{n}", 3)),
     Case("shares that are no numbers", (*FIT, "--data.split=[.nan, .nan, .nan]"), "that add up to 1", written(TABLE)),
     Case("classes for a number", ("fit", "--model=TripletNet", *FIT[2:]), "the target is a number", written(TABLE)),
     Case("gzip that is none", path("table.csv.gz"), "Not a gzipped file", written(TABLE, "table.csv.gz")),

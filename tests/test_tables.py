@@ -1,6 +1,7 @@
 """One's own table, through the command line: from the file to predictions in its own labels and units."""
 
 import json
+import re
 import shlex
 import warnings
 from pathlib import Path
@@ -138,6 +139,49 @@ def test_a_table_of_its_own_to_test_with(kindling: Kindling, wine: pd.DataFrame)
     right = sum(row["prediction"] == row["target"] for row in table) / len(table)
     assert right == pytest.approx(scores()["test/acc"])
     assert right > 0.85
+
+
+@pytest.fixture
+def visits() -> pd.DataFrame:
+    """100 rows of 55 patients, too many for categories."""
+    dose = np.random.default_rng(0).normal(size=100)
+    frame = pd.DataFrame({"patient": [f"P{n % 55}" for n in range(100)], "dose": dose})
+    frame["healthy"] = np.where(frame["dose"] > 0, "yes", "no")
+    frame.to_csv("visits.csv", index=False)
+    return frame
+
+
+OF_VISITS = ("--data=TabularCSV", "--data.path=visits.csv", "--data.target=healthy", "--data.group=patient")
+VISITS = ("fit", "--model=SimpleNet", *OF_VISITS)
+
+
+def test_all_rows_of_a_patient_are_in_one_set(kindling: Kindling, visits: pd.DataFrame) -> None:
+    out = kindling(*VISITS, "--trainer.max_epochs=1")
+    assert re.search(r"; (\d+/){2}\d+ rows to train, validate and test; 55 groups of patient: (\d+/){2}\d+\n", out)
+    kept = {row["column"]: row["use"] for row in rows(RUN / "columns.csv")}
+    assert kept == {"dose": "number", "healthy": "target", "patient": "group"}
+    kindling("predict", "--ckpt_path=best")
+    tested = {row["patient"] for row in rows(RUN / "predictions.csv")}
+    assert len(rows(RUN / "predictions.csv")) == visits["patient"].isin(tested).sum()
+
+
+@pytest.mark.slow
+def test_groups_in_later_commands(kindling: Kindling, visits: pd.DataFrame) -> None:
+    visits[::3].to_csv("later.csv", index=False)
+    for epochs in (1, 2):
+        out = kindling(*VISITS, "--data.test_path=later.csv", f"--trainer.max_epochs={epochs}")
+        assert "also among the training or validation rows: 34 of 34 (34 of 34 rows)\n" in out
+    kindling("fit", "--ckpt_path=version_0", "--trainer.max_epochs=2")
+    resumed, unbroken = (rows(RUN.with_name(name) / "metrics.csv") for name in ("version_0", "version_1"))
+    assert [row["val/loss"] for row in resumed] == [row["val/loss"] for row in unbroken]
+    assert "trained with ['patient']" in kindling.fails("test", "--ckpt_path=best", "--data.group=dose")
+    Path("visits.csv").unlink()
+    out = kindling("test", "--ckpt_path=best")
+    assert "later.csv: which groups of patient were trained on can't be told without visits.csv as it was then\n" in out
+    visits.drop(columns="patient").to_csv("later.csv", index=False)
+    assert "patient" not in kindling("test", "--ckpt_path=best")
+    kindling("predict", "--ckpt_path=best", "--data.predict_path=later.csv")
+    assert len(rows(RUN.with_name("version_1") / "predictions.csv")) == 100
 
 
 @pytest.mark.slow

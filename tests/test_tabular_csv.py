@@ -14,7 +14,7 @@ from conftest import ROOT
 from torch import Tensor
 
 from kindling.data import TabularCSV
-from kindling.data.split import split_rows
+from kindling.data.split import split_groups, split_rows
 from kindling.data.table.learned import TableRows
 from kindling.errors import DataError, KindlingError, UsageError
 
@@ -190,6 +190,56 @@ def test_small_splits_leave_no_set_empty_and_no_class_untrained() -> None:
             assert len(train) + len(val) + len(test) == count
 
 
+def test_whole_groups_are_split_as_near_to_the_shares_as_they_allow() -> None:
+    random, shares = np.random.default_rng(0), (0.7, 0.15, 0.15)
+    table = frame(600).assign(patient=random.choice([f"P{n}" for n in range(90)], 600, p=random.dirichlet([1] * 90)))
+    table.assign(patient=table["patient"] + random.choice(["", " "], 600)).to_csv("table.csv", index=False)
+    splits = [
+        [part.rows for part in sets(made(TabularCSV("table.csv", "kind", group="patient", seed=s)))] for s in (0, 1)
+    ]
+    assert splits[0][2].tolist() != splits[1][2].tolist()
+    for parts in splits:
+        assert sorted(np.concatenate(parts)) == list(range(600))
+        assert [len(part) for part in parts] == pytest.approx([420, 90, 90], abs=3)
+        patients = [set(table["patient"].iloc[part]) for part in parts]
+        assert len(set.union(*patients)) == sum(map(len, patients))
+        for part, share in zip(parts, shares, strict=True):
+            counts = table["kind"].iloc[part].value_counts() - share * table["kind"].value_counts()
+            assert counts.abs().max() <= 5
+
+
+def test_few_groups_leave_no_set_empty_and_no_class_untrained() -> None:
+    for count in range(3, 30):
+        groups = np.arange(3 * count) % count
+        for classes in (groups * 0, np.arange(3 * count) % 5 % 2, np.maximum(groups - (count + 1) // 2, 0)):
+            parts = split_groups(groups, classes, (0.8, 0.1, 0.1), 0, "")
+            assert all(len(part) for part in parts)
+            assert {*classes[parts[0]]} == {*classes}
+            assert sum(len(np.unique(groups[part])) for part in parts) == count
+
+
+def test_groups_are_kept_in_the_checkpoint_and_an_older_one_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    table = frame().assign(patient=[f"P{n % 17}" for n in range(100)])
+    table.to_csv("table.csv", index=False)
+    data = made(TabularCSV("table.csv", "price", group="patient"))
+    assert "patient" not in data.facts.feature_names
+    again = made(reloaded(data))
+    assert [part.rows.tolist() for part in sets(again)] == [part.rows.tolist() for part in sets(data)]
+    known, new = data.val_set.rows[:1], data.test_set.rows
+    table.iloc[[*known, *new]].to_csv("few.csv", index=False)
+    made(reloaded(data, test_path="few.csv"), "test")
+    counts = f"1 of {1 + table['patient'].iloc[new].nunique()} (1 of {1 + len(new)} rows)"
+    says = f"few.csv: groups of patient that are also among the training or validation rows: {counts}\n"
+    assert capsys.readouterr().out == says
+    old = made(TabularCSV("table.csv", "price"))
+    state = old.state_dict()
+    del state["options"]["group"]
+    again = TabularCSV("table.csv", "price")
+    again.load_state_dict(state)
+    made(again).load_state_dict(state)  # as Lightning does once more, after setup
+    assert [part.rows.tolist() for part in sets(again)] == [part.rows.tolist() for part in sets(old)]
+
+
 def test_with_a_table_of_test_rows_the_others_are_for_training_and_validation() -> None:
     frame().to_csv("table.csv", index=False)
     frame().head(9).drop(columns="sold").assign(kind=["dog", "", "猫"] * 3).to_csv("test.csv", index=False)
@@ -331,6 +381,7 @@ def test_a_state_that_comes_after_another_file_was_read_is_refused() -> None:
         ({"split": (0.5, 0.25, 0.25)}, "--data.split [0.5, 0.25, 0.25]: the checkpoint was trained with [0.7, 0.15"),
         ({"ignore": "zone"}, "--data.ignore ['zone']: the checkpoint was trained with []"),
         ({"features": "zone"}, "--data.features ['zone']: the checkpoint was trained with []"),
+        ({"group": "zone"}, "--data.group ['zone']: the checkpoint was trained with []"),
         ({"gaps": "median"}, "--data.gaps median: the checkpoint was trained with mean: leave that option out"),
     ],
 )
@@ -588,6 +639,7 @@ def test_parquet_keeps_its_types() -> None:
     table.to_parquet("table.parquet")
     data = made(TabularCSV("table.parquet", "y"))
     assert data.facts.feature_names == ("a.b", "day")
+    assert set(data.test_set.table.texts("day")) == {"2020-01-01"}  # as a .csv of the same groups would have it
     described = data.describe(data.test_set, range(len(data.test_set)))
     assert set(described["a.b"]) == {1, None}
     assert described["y"] == data.test_set.rows.tolist()

@@ -55,6 +55,59 @@ def split_rows(
     return np.sort(np.concatenate([by_class[first], rest])), val, test
 
 
+def split_groups(
+    groups: NDArray[np.int64], classes: NDArray[Any], shares: Sequence[float], seed: int, what: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Likewise, but all rows of a group are in one set; the shares are as near as that allows.
+
+    First a random group with each class is for training. The others follow, large ones before small ones, in random
+    order where they have about as many rows. Each goes to the set where it lowers chi-square most: the squares of rows
+    too many or too few, of each class and in all, divided by the rows wanted. This is much like scikit-learn's
+    StratifiedGroupKFold, whose sets are of one size.
+
+    Args:
+        groups: The group (N,) of each row, numbered from 0.
+        what: Names the groups in a message.
+
+    Raises:
+        DataError: There are too few groups for that.
+    """
+    share = np.array([one for one in shares if one])[:, None]  # (S, 1), as only that of test can be 0
+    sets, sizes = range(len(share)), np.bincount(groups)
+    rank = np.random.default_rng(seed).permutation(len(sizes))
+    rows_of = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    _, labels, per_class = np.unique(classes, return_inverse=True, return_counts=True)
+    total = np.append(per_class, len(classes))  # (C + 1,) rows of each class, and of all
+    have = np.zeros((len(sets), len(total)))  # rows so far
+    chosen = np.full(len(sizes), -1)  # a set for each group
+
+    def put(group: int, among: Sequence[int]) -> None:
+        rows = rows_of[group]
+        added = np.append(np.bincount(labels[rows], minlength=len(per_class)), len(rows))  # (C + 1,)
+        lowers = (added * (2 * (share * total - have) - added) / (share * total)).sum(axis=1)  # (S,)
+        chosen[group] = max(among, key=lambda one: float(lowers[one]))
+        have[chosen[group]] += added
+
+    by_rank = np.argsort(rank[groups], kind="stable")
+    first = groups[by_rank[np.unique(labels[by_rank], return_index=True)[1]]]  # (C,) a random group with each class
+    groups_with = np.bincount(np.unique(labels * len(sizes) + groups) // len(sizes))  # (C,)
+    for label in np.argsort(groups_with, kind="stable"):
+        if not have[0, label]:
+            put(int(first[label]), [0])
+    rest = [group for group in np.lexsort((rank, -np.frexp(sizes)[1])) if chosen[group] < 0]
+    if len(rest) < len(sets) - 1:
+        least = len(sizes) - len(rest) + len(sets) - 1
+        raise DataError(
+            f"{what} {len(sizes)}, but at least {least} are needed, one for each set and to train on each class: add "
+            "some, or see --data.split"
+        )
+    for done, group in enumerate(rest):
+        empty = [one for one in sets if not have[one, -1]]
+        put(group, empty if len(empty) == len(rest) - done else sets)
+    train, val, test = (np.flatnonzero(chosen[groups] == one) for one in range(3))
+    return train, val, test
+
+
 def rarest_tag(tags: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rarest tag (N,) of each row of 0 and 1 (N, T), -1 for a row without tags: classes to split the rows by.
 

@@ -9,6 +9,7 @@ import pandas as pd
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from kindling.console import say
 from kindling.data.base import DataModule
 from kindling.data.split import check_split
 from kindling.data.table import decisions
@@ -44,6 +45,8 @@ class TabularCSV(DataModule):
             at most 20 different ones, on average in at least 5 rows each. Several targets are tags in a
             classification; ``auto`` takes them for tags if all can be.
         split: Shares of training, validation and test rows. With ``test_path`` only the first two count.
+        group: Column, e.g. ``patient``: all rows with the same value in it are in one set. It is no feature, and tables
+            to test with and to predict need not have it.
         test_path: Table of test rows.
         predict_path: Table of rows to predict instead of the test rows; needs no target.
         batch_size: Rows per batch.
@@ -69,6 +72,7 @@ class TabularCSV(DataModule):
         gaps: Gaps = "mean",
         task: Task = "auto",
         split: tuple[float, float, float] = (0.7, 0.15, 0.15),
+        group: str | None = None,
         test_path: str | None = None,
         predict_path: str | None = None,
         batch_size: int = 32,
@@ -86,7 +90,13 @@ class TabularCSV(DataModule):
         self._options: Options = {
             option: [names] if isinstance(names, str) else names or [] for option, names in columns.items()
         }
-        self._options |= {"gaps": gaps, "task": task, "split": list(split), "seed": seed}
+        self._options |= {
+            "group": [group] if group else [],
+            "gaps": gaps,
+            "task": task,
+            "split": list(split),
+            "seed": seed,
+        }
         self._learned: Learned | None = None
         self._parts: list[TableRows] | None = None  # training, validation and test rows of ``path``
         self._others: dict[str, TableRows] = {}  # rows of another file, by the option that names it
@@ -198,9 +208,25 @@ class TabularCSV(DataModule):
             self._learned, self._parts = split_table(table, self._options, shares, self._learned)
         return self._parts
 
+    def _count_known_groups(self, others: TableRows) -> None:
+        """Say how many groups of another table's test rows are among the training or validation rows, too."""
+        if not (groups := self.learned.groups(others)):
+            return
+        path, (name,) = others.table.path, self.learned.options["group"]
+        try:
+            known = {group for part in self._split()[:2] for group in self.learned.groups(part)}
+        except DataError:
+            say(f"{path}: which groups of {name} were trained on can't be told without {self.path} as it was then")
+            return
+        rows = sum(group in known for group in groups)
+        shared = f"{len(known.intersection(groups))} of {len({*groups})} ({rows} of {len(others)} rows)"
+        say(f"{path}: groups of {name} that are also among the training or validation rows: {shared}")
+
     def _read(self, option: str, path: str) -> TableRows:
         """Rows of another file than that for training."""
         if option not in self._others:
             table = open_table(Path(path), f"--data.{option}")
             self._others[option] = self.learned.encode(table, with_targets=option == "test_path")
+            if option == "test_path":
+                self._count_known_groups(self._others[option])
         return self._others[option]

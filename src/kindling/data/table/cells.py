@@ -67,6 +67,13 @@ def categories(column: pd.Series) -> list[str]:
     return texts if np.isnan(values).any() else [texts[n] for n in np.argsort(values, kind="stable")]
 
 
+def cell_texts(column: pd.Series) -> NDArray[np.object_]:
+    """The text (N,) of each cell, as ``categories`` has it, but without spaces around it; None for a gap."""
+    places, distinct = pd.factorize(column)  # -1 for a gap, which is the last of the following
+    found = [text.strip().removesuffix(" 00:00:00") for text in _as_texts(distinct)]  # as pandas writes a day
+    return np.array([*found, None], dtype=object)[places]
+
+
 def codes(column: pd.Series, code_of: Mapping[str, int], gap: int = -1) -> NDArray[np.int64]:
     """The code (N,) of each cell's text, -1 for an unknown one."""
     places, distinct = pd.factorize(column)  # -1 for a gap, which is the last of the following

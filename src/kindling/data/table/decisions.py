@@ -1,7 +1,7 @@
 """What was decided about the columns of a table, for the screen and for the run's ``columns.csv``."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import torch
 
@@ -36,7 +36,8 @@ def as_columns(learned: Learned, parts: Sequence[TableRows]) -> dict[str, list[o
     for name, known in learned.categorical.items():
         rows.append([name, "categories", "", gaps[name], "", "", "", " | ".join(known)])
     rows += [[name, "target", "", "", "", "", "", " | ".join(learned.classes)] for name in learned.targets.columns]
-    rows += [[name, "left out", *[""] * 6] for name in _left_out(learned, parts)]
+    for use, names in (("group", learned.options["group"]), ("left out", _left_out(learned, parts))):
+        rows += [[name, use, *[""] * 6] for name in names]
     header = ("column", "use", "written", "gaps", "filled with", "mean", "std", "categories")
     return {name: list(cells) for name, cells in zip(header, zip(*rows, strict=True), strict=True)}
 
@@ -50,7 +51,10 @@ def _overview(learned: Learned, parts: Sequence[TableRows]) -> str:
     line = f"{count} column{'s' if count > 1 else ''}: {'; '.join(kinds)}"
     if gaps := [f"{name} {count}" for name, count in _gaps(learned, parts).items() if count and name in numeric]:
         line += f"; gaps filled: {_some(gaps)}"
-    return f"{line}; {'/'.join(str(len(part)) for part in parts)} rows to train, validate and test"
+    line += f"; {_counts(parts)} rows to train, validate and test"
+    if groups := [found for part in parts if (found := set(learned.groups(part)))]:
+        line += f"; {len(set().union(*groups))} groups of {learned.options['group'][0]}: {_counts(groups)}"
+    return line
 
 
 def _read_as(learned: Learned) -> dict[str, list[str]]:
@@ -65,7 +69,7 @@ def _read_as(learned: Learned) -> dict[str, list[str]]:
 
 
 def _left_out(learned: Learned, parts: Sequence[TableRows]) -> list[str]:
-    used = {*learned.columns, *learned.targets.columns}
+    used = {*learned.columns, *learned.targets.columns, *learned.options["group"]}
     return [name for name in parts[0].table.columns if name not in used]
 
 
@@ -91,6 +95,10 @@ def _alike(learned: Learned) -> list[str]:
         if alike := "; ".join(", ".join(map(repr, texts)) for texts in same.values() if len(texts) > 1):
             lines.append(f"{name} has categories that differ only by case or spaces, each one of its own: {alike}")
     return lines
+
+
+def _counts(parts: Sequence[Sized]) -> str:
+    return "/".join(str(len(part)) for part in parts)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from kindling.data.table.cells import are_numbers
+from kindling.data.table.cells import are_numbers, cell_texts
 from kindling.data.table.names import ColumnError
 from kindling.errors import DataError
 
@@ -31,6 +33,7 @@ class Table(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.unusable: list[ColumnError] = []  # columns whose cells are neither numbers nor texts
+        self._texts: dict[str, NDArray[np.object_]] = {}
 
     @abstractmethod
     def read(self, columns: Sequence[str], texts: Collection[str] = ()) -> pd.DataFrame:
@@ -39,6 +42,12 @@ class Table(ABC):
     @abstractmethod
     def cells(self, rows: Sequence[int]) -> dict[str, list[object]]:
         """All columns of some rows, counted from 0, in the order asked for, exactly as the file has them."""
+
+    def texts(self, column: str) -> NDArray[np.object_]:
+        """The cells (N,) of one column as texts, None for a gap; read once."""
+        if column not in self._texts:
+            self._texts[column] = cell_texts(self.read([column], [column])[column])
+        return self._texts[column]
 
     @abstractmethod
     def place(self, row: int) -> str:

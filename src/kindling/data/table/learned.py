@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kindling.console import say
 from kindling.data.loading import InMemory
-from kindling.data.split import rarest_tag, split_rows
+from kindling.data.split import rarest_tag, split_groups, split_rows
 from kindling.data.table.cells import numbers, seem_numbers
 from kindling.data.table.features import Features, mean_and_std, too_many
 from kindling.data.table.file import Table
@@ -47,6 +47,7 @@ class Learned:
     forms: Forms = field(default_factory=dict)  # of dates, and of numbers that are not written plainly
 
     def __post_init__(self) -> None:
+        self.options = {"group": []} | self.options  # which older checkpoints lack
         self.features = Features(self.numeric, self.categorical)
         self.targets = Targets(self.options["target"], self.classes, self.statistics)
 
@@ -84,6 +85,11 @@ class Learned:
             say(f"{table.path}: cells whose category the training rows don't have: {', '.join(names)} of {len(x)} rows")
         return TableRows(table, rows, x, *y)
 
+    def groups(self, part: TableRows) -> list[str]:
+        """The group of each row that has one; none where the table has no such column."""
+        names = [name for name in self.options["group"] if name in part.table.columns]
+        return [group for name in names for group in part.table.texts(name)[part.rows] if group is not None]
+
 
 def split_table(
     table: Table, options: Options, shares: list[float], learned: Learned | None
@@ -109,7 +115,12 @@ def split_table(
     targets = learned.targets if learned else Targets(target, find_classes(known, options["task"], path), [])
     y = targets.encode(known, table.place)
     strata = rarest_tag(y) if targets.tags else y if targets.classes else np.zeros(len(y))
-    parts = split_rows(strata, shares, options["seed"], path)
+    if options["group"]:
+        (name,) = options["group"]
+        groups = _number_groups(table, name, rows)
+        parts = split_groups(groups, strata, shares, options["seed"], f"{path}: groups of {name}")
+    else:
+        parts = split_rows(strata, shares, options["seed"], path)
     if learned is None:
         training = frame[columns].iloc[rows[parts[0]]]
         same = [name for name in forms if forms[name][2] in PARTS and training[name].nunique() < 2]
@@ -139,7 +150,7 @@ def read_training_table(table: Table, options: Options) -> tuple[pd.DataFrame, F
         UsageError: An option names a column that is not there, or twice, or no column is left.
         DataError: A text stands among the numbers of a target.
     """
-    for option in LISTS:
+    for option in (*LISTS, "group"):
         named = options[option]
         for column in named:
             if column not in table.columns:
@@ -147,8 +158,10 @@ def read_training_table(table: Table, options: Options) -> tuple[pd.DataFrame, F
                 raise UsageError(f"--data.{option}: {table.path} has no column {column}{hint}")
             if named.count(column) > 1 or (option != "target" and column in options["target"]):
                 raise UsageError(f"--data.{option} {column}: that is the target, or named twice: take it out")
+            if option == "group" and (twice := [other for other in LISTS if column in options[other]]):
+                raise UsageError(f"--data.{twice[0]} {column}: that is the column of --data.group: take it out")
     with_names = [c for c in table.columns if not c.startswith("Unnamed: ")]  # which pandas calls an index
-    chosen = set(options["features"] or with_names).difference(options["target"], options["ignore"])
+    chosen = set(options["features"] or with_names).difference(options["target"], options["ignore"], options["group"])
     if not chosen:
         what = f"no column of {table.path} is left to predict {', '.join(options['target'])} from"
         raise UsageError(f"--data.features: {what}: name one")
@@ -195,6 +208,19 @@ def usable_rows(table: Table, frame: pd.DataFrame, target: list[str], numeric: I
         if left_out.any():
             say(f"{table.path}: rows left out as they have {what}: {left_out.sum()} of {len(frame)}")
     return np.flatnonzero(known & ~gap)
+
+
+def _number_groups(table: Table, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The group (N,) of each row, numbered from 0.
+
+    Raises:
+        DataError: A row has none.
+    """
+    numbers, _ = pd.factorize(table.texts(name)[rows], sort=True)
+    if (gaps := rows[numbers < 0]).size:
+        what = f"{table.place(int(gaps[0]))}: no {name}, as in {len(gaps)} of {len(rows)} rows"
+        raise DataError(f"{what}: give each of them its group, or a value of its own, or leave it out")
+    return numbers
 
 
 def check_columns(needed: Iterable[str], columns: Iterable[str], where: str) -> None:
