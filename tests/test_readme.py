@@ -135,11 +135,16 @@ def test_the_examples_of_data_in_other_forms_train(capsys: pytest.CaptureFixture
         frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "label": y})
         frame.to_parquet(f"rows/{name}.parquet", row_group_size=100)
         datasets.Dataset.from_dict({"x": x, "label": y}).save_to_disk(f"saved/{name}")
+    patients = draw.integers(0, 40, 200)
+    age, dose = draw.normal(50, 20, 200), draw.normal(size=200)
+    visits = {"patient": patients, "age": age, "dose": dose, "healthy": np.where(age + 9 * dose < 50, "yes", "no")}
+    pd.DataFrame(visits).to_csv("visits.csv", index=False)
     codes = re.findall(r"```python\n(.*?)```", PAGES["docs/own-data.md"], re.DOTALL)
     for code in codes:
         exec(compile(code, "docs/own-data.md", "exec"), {})
     out = capsys.readouterr().out
     scores = [float(score) for score in re.findall(r"'test/acc': (0\.\d+|1\.0)", out)]
+    scores += [float(score) for score in re.findall(r"val/acc (0\.\d+) \+- 0\.\d+ over 5 folds", out)]
     assert len(scores) == len(codes)
     assert min(scores) > 0.7, scores
     assert out.count("The training set is a stream, Rows") == 1
