@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -77,6 +77,11 @@ class Backbone(SupervisedModule):
         self._auxiliary: list[Tensor] = []  # outputs in training that a network has beside the last one's
         self._has_begun = False
         self.register_load_state_dict_post_hook(_note_weights)
+
+    @classmethod
+    def usual_image_size(cls, options: Mapping[str, Any]) -> int | None:
+        name, weights = options.get("name", "resnet18"), options.get("weights")
+        return options.get("image_size") or published.usual_size(name, weights)
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.addcmul(self.shift, x, self.scale)  # (B, 1 or 3, H, W) -> (B, 3, H, W)
