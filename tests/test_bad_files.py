@@ -391,6 +391,7 @@ FOLDERS = [
     Case("a photo cut short", PHOTOS, "bees/3.png can't be read", photos(*ANTS, *BEES, broken=BEES[3])),
     Case("a share of photos above 1", (*PHOTOS, "--data.split=[0.8, 0.2, 0.2]"), "add up to 1", photos(*ANTS, *BEES)),
     Case("photos of 0 pixels", (*PHOTOS, "--data.image_size=0"), "should be from 1 to 10,000", photos(*ANTS, *BEES)),
+    Case("processes that read photos", (*PHOTOS, "--data.workers=2"), "did you mean --data.num_workers?"),
     Case("a random change unheard of", (*PHOTOS, "--data.augment=flop"), "flip", photos(*ANTS, *BEES)),
 ]
 

@@ -176,6 +176,11 @@ def test_what_is_in_no_set_is_named(kindling: Kindling) -> None:
         "Classes in val alone, left out: 1, first alone",
     ):
         assert f"\n{line}\n" in out
+    works = "Next: python scripts/main.py predict --ckpt_path best --data.samples FOLDER  |  export --ckpt_path best  |"
+    assert out.splitlines()[-1].startswith(works)
+    assert "no test set: leave the option out" in kindling.fails(
+        *NET, "--data.unreadable=skip", "--test_after_fit=true"
+    )
     assert "photos has no folder test, and a test on what was validated" in kindling.fails("test", "--ckpt_path=best")
     assert "name images, or folders of them, with --data.samples" in kindling.fails("predict", "--ckpt_path=best")
     assert "largest difference on 6 samples 0.0e+00" in kindling("export", "--ckpt_path=best")
