@@ -131,7 +131,8 @@ def _defaults(request: Request, restored: Options) -> Options:
         if data is not None:
             defaults["data"] = f"{DATA[data].module}.{data}"
         elif issubclass(model_class, SupervisedModule):
-            raise UsageError(f"there is no usual data for {model}: add --data NAME")
+            there = ", ".join(DATA)
+            raise UsageError(f"there is no usual data for {model_class.__name__}: add --data NAME: there are {there}")
     monitor = request.value("monitor") or getattr(model_class, "monitor", None) or "val/loss"
     epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS
     filled = {  # what is required, or of little use as torch has it
