@@ -105,6 +105,7 @@ def test_a_frozen_body_stays_as_it_is_and_the_file_is_needed_no_more(
     kindling("fit", "--ckpt_path=last", TWO)
     found = weights(RUN / "checkpoints/last.ckpt")
     assert not any(torch.equal(found[f"net.{name}"], value) for name, value in body.items() if "conv" in name)
+    kindling("fit", *TINY, "--optimizer=LBFGS", "--trainer.limit_train_batches=1", ONE, QUICK)
 
 
 @pytest.mark.slow
@@ -206,6 +207,16 @@ def test_a_single_image_is_left_over() -> None:
     """At this size batch normalisation has one value for each image, and takes at least two."""
     net = Backbone(name=NAME, in_channels=1, image_size=28, num_outputs=4)
     assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 4)
+
+
+@pytest.mark.slow
+def test_it_is_exported_for_any_number_of_images() -> None:
+    """What ``export --format onnx`` and ``pt2`` need of it; they take 20 s more."""
+    net = Backbone(name=NAME, image_size=32).eval()
+    dynamic = ({0: torch.export.Dim("N")},)
+    program = torch.export.export(net, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=dynamic).module()
+    x = torch.rand(5, 3, 32, 32)
+    torch.testing.assert_close(program(x), net(x))
 
 
 def test_timm_is_asked_for(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
