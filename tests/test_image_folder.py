@@ -284,7 +284,7 @@ def test_a_hundred_thousand_images_take_the_memory_of_their_names() -> None:
 def test_rare_classes_weigh_more_in_the_loss(kindling: Kindling) -> None:
     write("photos", (20, 20, 40))
     loss = ("--loss=CrossEntropyLoss", "--trainer.max_epochs=1")
-    kindling(*NET, *loss, "--model.loss.weight=balanced")
+    kindling(*NET, *loss[1:], "--model.loss.weight=balanced")
     kindling("test", "--ckpt_path=best")
     kindling(*NET, *loss, f"--loss.weight=[{4 / 3}, {4 / 3}, {2 / 3}]")  # 56 / 3 images, by 14, 14 and 28
     kindling("test", "--ckpt_path=version_1")

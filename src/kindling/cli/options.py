@@ -142,6 +142,8 @@ def _defaults(request: Request, restored: Options) -> Options:
         ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
         ("lr_scheduler", "ReduceLROnPlateau", "monitor"): monitor,
     }
+    if request.value("loss.weight") == "balanced" and not (chosen["loss"] or restored.get("loss")):
+        defaults["loss"] = "torch.nn.CrossEntropyLoss"  # the usual one of classes
     for (kind, name, option), value in filled.items():
         if class_name({"class_path": chosen[kind]}) == name and not request.has(f"{kind}.{option}"):
             defaults |= {kind: chosen[kind], f"{kind}.{option}": value}
