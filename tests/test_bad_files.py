@@ -374,6 +374,7 @@ def photos(*files: str, broken: str = "") -> Callable[[], object]:
 ANTS, BEES = [f"ants/{n}.png" for n in range(5)], [f"bees/{n}.png" for n in range(5)]
 FOLDERS = [
     Case("a folder of photos that isn't there", PHOTOS, "photos: there is no such folder"),
+    Case("photos in place of data", (*PHOTOS[:2], "--data=photos/"), "ImageFolder --data.root photos/?", photos(*ANTS)),
     Case(
         "photos without a folder of their class",
         PHOTOS,
