@@ -22,6 +22,7 @@ from torchvision.transforms.functional import normalize
 
 from kindling.data import FashionMNIST
 from kindling.data.loading import seed_generators
+from kindling.errors import UsageError
 from kindling.models import Backbone, published
 
 __all__ = ["signal_at"]  # a fixture
@@ -243,6 +244,8 @@ def test_timms_networks(kindling: Kindling) -> None:
     assert "fetch that file elsewhere, and name it: --model.weights FILE" in error
     assert time.perf_counter() - start < 10  # timm's own client would take a minute
     assert Backbone.usual_image_size({"name": "timm/test_resnet"}) == 160
+    with pytest.raises(UsageError, match=r"none of that name for botnet50ts_256: name a file$"):
+        published.read("timm/botnet50ts_256", "DEFAULT", nn.Identity())
 
 
 @pytest.mark.parametrize(

@@ -227,8 +227,9 @@ def _download(url: str, weights: str) -> Path:
 def _download_of_timm(name: str, weights: str) -> nn.Module:
     timm, architecture = _timm(name), name.removeprefix(TIMM).partition(".")[0]
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
-    if weights != "DEFAULT" and weights not in tags:
-        hint = nearest(weights, tags) or f": there are {', '.join(['DEFAULT', *tags])}, or name a file"
+    names = ["DEFAULT", *tags] if tags else []
+    if weights not in names:
+        hint = nearest(weights, names) or f": name a file{', or one of ' if names else ''}{', '.join(names)}"
         raise UsageError(f"--model.weights {weights}: timm has none of that name for {architecture}{hint}")
     full = name.removeprefix(TIMM) if weights == "DEFAULT" else f"{architecture}.{weights}"
     config = timm.get_pretrained_cfg(full)
