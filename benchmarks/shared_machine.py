@@ -22,7 +22,7 @@ NET, TWO = "Net", "Net, two DDP processes"
 RUNS: dict[str, tuple[int, tuple[str, ...]]] = {  # share of the batches, as some networks are slower, and options
     NET: (1, ("--model", "Net")),
     "NeuralNetwork": (1, ("--model", "NeuralNetwork")),
-    "ResNet-18": (10, ("--model", "Backbone", "--model.name", "resnet18")),
+    "ResNet-18": (10, ("--model", "Backbone", "--model.name", "resnet18", "--data", "FashionMNIST")),
     TWO: (1, ("--model", "Net", *DDP)),
 }
 TORCHS_OWN = {"OMP_WAIT_POLICY": "ACTIVE", "OMP_NUM_THREADS": str(os.cpu_count())}

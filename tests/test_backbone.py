@@ -2,6 +2,7 @@
 
 import hashlib
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,12 @@ from torchvision.transforms.functional import normalize
 
 from kindling.data import FashionMNIST
 from kindling.data.loading import seed_generators
+from kindling.errors import UsageError
 from kindling.models import Backbone, published
 
 __all__ = ["signal_at"]  # a fixture
 NAME = "shufflenet_v2_x0_5"  # the quickest that normalises over the batch
-TINY = ("--model=Backbone", f"--model.name={NAME}", "--data.val_size=40", "--data.batch_size=20")
+TINY = ("--model=Backbone", f"--model.name={NAME}", "--data=FashionMNIST", "--data.val_size=40", "--data.batch_size=20")
 TUNED = (*TINY, "--model.weights=theirs.pth", "--model.freeze=1", "--model.body_lr=0.5")
 CYCLE = ("--optimizer=AdamW", "--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.01")
 ONE, TWO = "--trainer.max_epochs=1", "--trainer.max_epochs=2"
@@ -97,11 +99,14 @@ def test_a_frozen_body_stays_as_it_is_and_the_file_is_needed_no_more(
     kindling("test", "--ckpt_path=best")
     kindling("predict", "--ckpt_path=best")
     kindling("export", "--ckpt_path=best")
+    one_group = ("fit", *TINY, "--model.body_lr=0.5", "--optimizer=LBFGS")
+    assert "for Backbone by --model.body_lr 1" in kindling.fails(*one_group)
     error = kindling.fails("fit", "--ckpt_path=last", TWO, "--model.weights=DEFAULT")
     assert "--model.weights DEFAULT: the checkpoint has the network's weights already: leave the option out" in error
     kindling("fit", "--ckpt_path=last", TWO)
     found = weights(RUN / "checkpoints/last.ckpt")
     assert not any(torch.equal(found[f"net.{name}"], value) for name, value in body.items() if "conv" in name)
+    kindling("fit", *TINY, "--optimizer=LBFGS", "--trainer.limit_train_batches=1", ONE, QUICK)
 
 
 @pytest.mark.slow
@@ -182,8 +187,8 @@ def test_two_processes_freeze_and_thaw(theirs: dict[str, Tensor]) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("fashion")
 def test_auxiliary_outputs_are_trained_too(kindling: Kindling) -> None:
-    small = ("--data.val_size=40", "--data.batch_size=20", "--trainer.limit_train_batches=1", ONE, QUICK)
-    kindling("fit", "--model=Backbone", "--model.name=googlenet", "--optimizer=SGD", "--optimizer.lr=0.1", *small)
+    small = (*TINY, "--trainer.limit_train_batches=1", ONE, QUICK)
+    kindling("fit", *small, "--model.name=googlenet", "--optimizer=SGD", "--optimizer.lr=0.1")
     seed_everything(42, verbose=False)
     net = models.googlenet(num_classes=10, init_weights=True).to(memory_format=torch.channels_last)
     data = FashionMNIST(val_size=40)
@@ -205,16 +210,26 @@ def test_a_single_image_is_left_over() -> None:
     assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 4)
 
 
+@pytest.mark.slow
+def test_it_is_exported_for_any_number_of_images() -> None:
+    """What ``export --format onnx`` and ``pt2`` need of it; they take 20 s more."""
+    net = Backbone(name=NAME, image_size=32).eval()
+    dynamic = ({0: torch.export.Dim("N")},)
+    program = torch.export.export(net, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=dynamic).module()
+    x = torch.rand(5, 3, 32, 32)
+    torch.testing.assert_close(program(x), net(x))
+
+
 def test_timm_is_asked_for(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "find_spec", lambda name: None)
-    error = kindling.fails("fit", "--model=Backbone", "--model.name=timm/convnext_atto")
+    error = kindling.fails("fit", *TINY, "--model.name=timm/convnext_atto")
     assert "--model.name timm/convnext_atto needs timm: pip install -e '.[timm]'" in error
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fashion")
 def test_timms_networks(kindling: Kindling) -> None:
-    fit = ("fit", "--model=Backbone", "--model.name=timm/test_resnet", "--data.val_size=40", ONE, QUICK)
+    fit = ("fit", *TINY, "--model.name=timm/test_resnet", ONE, QUICK)
     kindling(*fit)
     kindling(*fit, f"--model.weights={RUN}/checkpoints/best.ckpt", "--model.freeze=1")
     kindling("test", "--ckpt_path=best")
@@ -222,6 +237,26 @@ def test_timms_networks(kindling: Kindling) -> None:
     source = weights(RUN / "checkpoints/best.ckpt")
     changed = [name for name, value in source.items() if not torch.equal(tuned[name], value)]
     assert changed == ["net.fc.weight", "net.fc.bias"]
-    assert "did you mean timm/convnext_atto" in kindling.fails(
-        "fit", "--model=Backbone", "--model.name=timm/convnext_ato"
-    )
+    assert "did you mean timm/convnext_atto" in kindling.fails("fit", *TINY, "--model.name=timm/convnext_ato")
+    start = time.perf_counter()
+    error = kindling.fails(*fit, "--model.weights=DEFAULT")
+    assert "https://huggingface.co/timm/test_resnet.r160_in1k/resolve/main/model.safetensors can't be download" in error
+    assert "fetch that file elsewhere, and name it: --model.weights FILE" in error
+    assert time.perf_counter() - start < 10  # timm's own client would take a minute
+    assert Backbone.usual_image_size({"name": "timm/test_resnet"}) == 160
+    with pytest.raises(UsageError, match=r"none of that name for botnet50ts_256: name a file$"):
+        published.read("timm/botnet50ts_256", "DEFAULT", nn.Identity())
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "size"),
+    [
+        ("resnet18", None, 224),
+        ("inception_v3", None, 299),
+        ("vit_b_16", None, 224),
+        ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1", 384),
+        ("vit_b_16", "vit_b_16_swag-9ac1b537.pth", 384),
+    ],
+)
+def test_photos_get_the_size_that_a_network_is_made_for(name: str, weights: str | None, size: int) -> None:
+    assert Backbone.usual_image_size({"name": name, "weights": weights}) == size

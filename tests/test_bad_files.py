@@ -382,6 +382,7 @@ def photos(*files: str, broken: str = "") -> Callable[[], object]:
 ANTS, BEES = [f"ants/{n}.png" for n in range(5)], [f"bees/{n}.png" for n in range(5)]
 FOLDERS = [
     Case("a folder of photos that isn't there", PHOTOS, "photos: there is no such folder"),
+    Case("photos in place of data", (*PHOTOS[:2], "--data=photos/"), "ImageFolder --data.root photos/?", photos(*ANTS)),
     Case(
         "photos without a folder of their class",
         PHOTOS,
@@ -399,6 +400,7 @@ FOLDERS = [
     Case("a photo cut short", PHOTOS, "bees/3.png can't be read", photos(*ANTS, *BEES, broken=BEES[3])),
     Case("a share of photos above 1", (*PHOTOS, "--data.split=[0.8, 0.2, 0.2]"), "add up to 1", photos(*ANTS, *BEES)),
     Case("photos of 0 pixels", (*PHOTOS, "--data.image_size=0"), "should be from 1 to 10,000", photos(*ANTS, *BEES)),
+    Case("processes that read photos", (*PHOTOS, "--data.workers=2"), "did you mean --data.num_workers?"),
     Case("a random change unheard of", (*PHOTOS, "--data.augment=flop"), "flip", photos(*ANTS, *BEES)),
 ]
 

@@ -301,7 +301,7 @@ def test_bad_options(kindling: Kindling, case: Case) -> None:
 
 
 def backbone(what: str, typed: str, says: str, prepare: Callable[[], object] = lambda: None) -> Case:
-    return Case(what, ("fit", "--model", "Backbone", *typed.split()), says, prepare)
+    return Case(what, ("fit", "--model", "Backbone", "--data", "FashionMNIST", *typed.split()), says, prepare)
 
 
 def weights_of(name: str, part: str | None = None, file: str = "my.pth") -> Callable[[], object]:

@@ -108,7 +108,9 @@ def test_a_class_that_needs_data_says_so(kindling: Kindling) -> None:
     Path("ours.py").write_text(
         "from kindling.models import SimpleNet\nclass Wider(SimpleNet):\n    '''Wider.'''\n    default_lr = 0.02\n"
     )
-    assert "there is no usual data for ours.Wider: add --data NAME" in kindling.fails("fit", "--model", "ours.Wider")
+    assert "there is no usual data for Wider: add --data NAME: there are" in kindling.fails(
+        "fit", "--model", "ours.Wider"
+    )
     assert "Wider, CrossEntropyLoss, 162 parameters" in kindling(
         "fit", "--model", "ours.Wider", "--data", "SyntheticTabular", "--trainer.max_epochs", "1"
     )

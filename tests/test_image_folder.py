@@ -176,6 +176,11 @@ def test_what_is_in_no_set_is_named(kindling: Kindling) -> None:
         "Classes in val alone, left out: 1, first alone",
     ):
         assert f"\n{line}\n" in out
+    works = "Next: python scripts/main.py predict --ckpt_path best --data.samples FOLDER  |  export --ckpt_path best  |"
+    assert out.splitlines()[-1].startswith(works)
+    assert "no test set: leave the option out" in kindling.fails(
+        *NET, "--data.unreadable=skip", "--test_after_fit=true"
+    )
     assert "photos has no folder test, and a test on what was validated" in kindling.fails("test", "--ckpt_path=best")
     assert "name images, or folders of them, with --data.samples" in kindling.fails("predict", "--ckpt_path=best")
     assert "largest difference on 6 samples 0.0e+00" in kindling("export", "--ckpt_path=best")
@@ -279,7 +284,7 @@ def test_a_hundred_thousand_images_take_the_memory_of_their_names() -> None:
 def test_rare_classes_weigh_more_in_the_loss(kindling: Kindling) -> None:
     write("photos", (20, 20, 40))
     loss = ("--loss=CrossEntropyLoss", "--trainer.max_epochs=1")
-    kindling(*NET, *loss, "--model.loss.weight=balanced")
+    kindling(*NET, *loss[1:], "--model.loss.weight=balanced")
     kindling("test", "--ckpt_path=best")
     kindling(*NET, *loss, f"--loss.weight=[{4 / 3}, {4 / 3}, {2 / 3}]")  # 56 / 3 images, by 14, 14 and 28
     kindling("test", "--ckpt_path=version_1")

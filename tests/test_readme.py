@@ -178,7 +178,7 @@ def test_a_recipe_of_the_docs_says_what_it_reaches_how_and_where(recipe: Path) -
 def test_a_recipe_of_the_docs_trains(kindling: Kindling, recipe: Path) -> None:
     needs(*re.findall(r"class_path: kindling\S+\.(\w+)", recipe.read_text(encoding="utf-8")))
     images = ["--data.val_size=40", "--data.batch_size=20"] if recipe.stem.startswith("fashion") else []
-    without_download = ["--model.weights=null", "--model.freeze=0", "--data.val_size=40"]
+    without_download = ["--model.weights=null", "--model.freeze=0", "--data=FashionMNIST", "--data.val_size=40"]
     own = without_download if recipe.stem == "photos_finetune" else images
     kindling("fit", "-c", str(recipe), "--trainer.fast_dev_run=true", *own)
     assert kindling.err == ""

@@ -131,7 +131,8 @@ def _defaults(request: Request, restored: Options) -> Options:
         if data is not None:
             defaults["data"] = f"{DATA[data].module}.{data}"
         elif issubclass(model_class, SupervisedModule):
-            raise UsageError(f"there is no usual data for {model}: add --data NAME")
+            there = ", ".join(DATA)
+            raise UsageError(f"there is no usual data for {model_class.__name__}: add --data NAME: there are {there}")
     monitor = request.value("monitor") or getattr(model_class, "monitor", None) or "val/loss"
     epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS
     filled = {  # what is required, or of little use as torch has it
@@ -141,6 +142,8 @@ def _defaults(request: Request, restored: Options) -> Options:
         ("lr_scheduler", "PolynomialLR", "total_iters"): epochs,
         ("lr_scheduler", "ReduceLROnPlateau", "monitor"): monitor,
     }
+    if request.value("loss.weight") == "balanced" and not (chosen["loss"] or restored.get("loss")):
+        defaults["loss"] = "torch.nn.CrossEntropyLoss"  # the usual one of classes
     for (kind, name, option), value in filled.items():
         if class_name({"class_path": chosen[kind]}) == name and not request.has(f"{kind}.{option}"):
             defaults |= {kind: chosen[kind], f"{kind}.{option}": value}

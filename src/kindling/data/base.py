@@ -78,6 +78,11 @@ class DataModule(LightningDataModule, ABC):
         self.batch_size, self.num_workers = batch_size, num_workers
 
     @property
+    def predict_needs(self) -> str:
+        """Option that names the samples to predict, such as ``--data.samples FOLDER``, where there is no test set."""
+        return ""
+
+    @property
     @abstractmethod
     def facts(self) -> Facts:
         """Sizes and names, known before any data is read or fetched."""

@@ -46,8 +46,8 @@ class ImageFolder(DataModule):
     Args:
         root: The folder.
         image_size: Height and width in pixels that each image gets; unless given what the network is made for, or 224.
-        augment: Random changes of the training images: flip left to right; crop to a part and flip; or torchvision's
-            TrivialAugmentWide and flip.
+        augment: Random changes of the training images: flip, left to right; crop, a flip and a part of what the network
+            would get, 35 to 100 % of its area, scaled up; trivial, a flip and torchvision's TrivialAugmentWide.
         split: Shares of training, validation and test images. With ``root/train`` and without ``root/val`` the first
             two count.
         seed: Of the split, independent of ``--seed_everything``.
@@ -140,6 +140,10 @@ class ImageFolder(DataModule):
         """What the screen calls the data."""
         count, size = len(self.learned.class_names), self.image_size
         return f"{self.root} ({count:,} classes, {size}x{size} in {'grey' if self.learned.channels == 1 else 'colour'})"
+
+    @property
+    def predict_needs(self) -> str:
+        return "" if "test" in self.learned.files else "--data.samples FOLDER"
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint keeps."""

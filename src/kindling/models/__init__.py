@@ -9,7 +9,7 @@ MODELS = {
     "Net": Entry("kindling.models.net", default_data="FashionMNIST"),
     "NeuralNetwork": Entry("kindling.models.neural_network", default_data="FashionMNIST"),
     "WideResNet": Entry("kindling.models.wide_res_net", default_data="FashionMNIST"),
-    "Backbone": Entry("kindling.models.backbone", default_data="FashionMNIST"),
+    "Backbone": Entry("kindling.models.backbone"),
     "TripletNet": Entry("kindling.models.triplet_net", default_data="FashionMNIST"),
     "SimpleNN": Entry("kindling.models.simple_nn", default_data="SyntheticTabular"),
     "SequentialNN": Entry("kindling.models.sequential_nn", default_data="SyntheticTabular"),

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -6,7 +6,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from kindling.console import say
 from kindling.errors import DataError, UsageError
@@ -78,6 +78,11 @@ class Backbone(SupervisedModule):
         self._has_begun = False
         self.register_load_state_dict_post_hook(_note_weights)
 
+    @classmethod
+    def usual_image_size(cls, options: Mapping[str, Any]) -> int | None:
+        name, weights = options.get("name", "resnet18"), options.get("weights")
+        return options.get("image_size") or published.usual_size(name, weights)
+
     def forward(self, x: Tensor) -> Tensor:
         x = torch.addcmul(self.shift, x, self.scale)  # (B, 1 or 3, H, W) -> (B, 3, H, W)
         frozen = list(self._body()) if self.training and self.is_frozen else []
@@ -90,7 +95,7 @@ class Backbone(SupervisedModule):
                 parameter.requires_grad_(True)
         if isinstance(outputs, tuple):
             outputs, *self._auxiliary = outputs
-        return outputs[: len(x)]  # (B, num_outputs) logits
+        return outputs[: x.shape[0]]  # (B, num_outputs) logits
 
     def _run(self, x: Tensor) -> Any:
         try:
@@ -152,6 +157,9 @@ class Backbone(SupervisedModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for parameter in self._body() if self.is_frozen else ():
             parameter.grad = None  # else an optimizer would count the step, decay the weights and so on
+        for parameter in self.parameters() if isinstance(optimizer, LBFGS) else ():
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.contiguous()  # not channels last, of which it makes no vector
 
     def parameter_groups(self) -> Iterable[Any]:
         if self.body_lr == 1:

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import re
 from collections import OrderedDict
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,15 +54,12 @@ def make(name: str, num_outputs: int, image_size: int) -> nn.Module:
         DataError: It is of a kind that is built for images of one size, and not for this one.
     """
     options: dict[str, Any] = {"num_classes": num_outputs}
+    _check_name(name)
     if name.startswith(TIMM):
         timm, known = _timm(name), name.removeprefix(TIMM)
-        if not timm.is_model(known):
-            hint = nearest(known, timm.list_models(), TIMM) or ": timm.list_models() has them all"
-            raise UsageError(f"--model.name {name}: timm has no such network{hint}")
         build = partial(timm.create_model, known)
         options |= {"img_size": image_size} if timm.get_pretrained_cfg(known).fixed_input_size else {}
     else:
-        _check_name(name)
         build = partial(models.get_model, name)
         options |= {"image_size": image_size} if name.startswith("vit_") else {}
         options |= {"input_size": (image_size, image_size)} if name.startswith("maxvit_") else {}
@@ -69,14 +67,45 @@ def make(name: str, num_outputs: int, image_size: int) -> nn.Module:
     try:
         network: nn.Module = build(**options)
     except (AssertionError, RuntimeError, ValueError) as error:
+        usual = usual_size(name, None)
         raise DataError(
             f"--model.name {name} can't be made for images of {image_size}x{image_size} pixels ({error}): give images "
-            "of 224x224, or choose another network"
+            f"of {usual}x{usual}, or choose another network"
         ) from error
     return network
 
 
+def usual_size(name: str, weights: str | None) -> int:
+    """Height and width of the images that these weights, or the network's usual ones, were trained with.
+
+    Raises:
+        UsageError: There is no such network.
+    """
+    _check_name(name)
+    if name.startswith(TIMM):
+        timm, known = _timm(name), name.removeprefix(TIMM)
+        full = f"{known.partition('.')[0]}.{weights}"
+        config = timm.get_pretrained_cfg(full if timm.is_model_pretrained(full) else known)
+        return int(config.input_size[-1])
+    published = _of_torchvision(name, weights or "DEFAULT") or _of_torchvision(name, "DEFAULT")
+    return int(published.transforms().crop_size[0])
+
+
+def _of_torchvision(name: str, weights: str) -> Any:
+    """torchvision's weights of that name, or of a file of that name; None if it has none."""
+    known: Any = models.get_model_weights(name)
+    files = {Path(each.url).name: each for each in known}
+    return known.__members__.get(weights.removeprefix(f"{known.__name__}.")) or files.get(Path(weights).name)
+
+
 def _check_name(name: str) -> None:
+    if name.startswith(TIMM):
+        of_timm = name.removeprefix(TIMM)
+        listed = _timm(name).list_models(include_tags="." in of_timm)
+        if of_timm not in listed:
+            hint = nearest(of_timm, listed, TIMM) or ": timm.list_models() has them all"
+            raise UsageError(f"--model.name {name}: timm has no such network{hint}")
+        return
     known = models.list_models(module=models)
     if name in known:
         return
@@ -122,16 +151,12 @@ def read(name: str, weights: str, network: nn.Module) -> Weights:
         source: Any = network if is_file else _download_of_timm(name, weights)
         state = _load(file) if is_file else source.state_dict()
         return _adapted(weights, state, source.pretrained_cfg["mean"], source.pretrained_cfg["std"])
-    known: Any = models.get_model_weights(name)
-    chosen = weights.removeprefix(f"{known.__name__}.")
-    if is_file:
-        published = next((each for each in known if Path(each.url).name == file.name), None)
-    elif chosen in known.__members__:
-        published = known[chosen]
-        file = _download(published.url, weights)
-    else:
-        hint = nearest(chosen, known.__members__) or f": there are {', '.join(known.__members__)}, or name a file"
+    published = _of_torchvision(name, weights)
+    if not is_file and not published:
+        names = [*models.get_model_weights(name).__members__]
+        hint = nearest(weights, names) or f": there are {', '.join(names)}, or name a file"
         raise UsageError(f"--model.weights {weights}: torchvision has none of that name for {name}{hint}")
+    file = file if is_file else _download(published.url, weights)
     preset: Any = published.transforms() if published else None
     mean, std = (preset.mean, preset.std) if preset else (MEAN, STD)
     if published and name in ("googlenet", "inception_v3"):  # which torchvision has change ImageNet's into these
@@ -202,18 +227,25 @@ def _download(url: str, weights: str) -> Path:
 def _download_of_timm(name: str, weights: str) -> nn.Module:
     timm, architecture = _timm(name), name.removeprefix(TIMM).partition(".")[0]
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
-    if weights != "DEFAULT" and weights not in tags:
-        hint = nearest(weights, tags) or f": there are {', '.join(['DEFAULT', *tags])}, or name a file"
+    names = ["DEFAULT", *tags] if tags else []
+    if weights not in names:
+        hint = nearest(weights, names) or f": name a file{', or one of ' if names else ''}{', '.join(names)}"
         raise UsageError(f"--model.weights {weights}: timm has none of that name for {architecture}{hint}")
     full = name.removeprefix(TIMM) if weights == "DEFAULT" else f"{architecture}.{weights}"
+    config = timm.get_pretrained_cfg(full)
+    hub = importlib.import_module("huggingface_hub")
+    url = hub.hf_hub_url(config.hf_hub_id, "model.safetensors") if config.hf_hub_id else config.url
     try:
+        kept = Path(hub.constants.HF_HUB_CACHE, f"models--{config.hf_hub_id}".replace("/", "--"))
+        if config.hf_hub_id and not kept.exists():
+            with suppress(hub.errors.HfHubHTTPError):  # it answers
+                hub.get_hf_file_metadata(url)  # asks once; timm tries again for a minute where there is no network
         network: nn.Module = timm.create_model(full, pretrained=True)
     except Exception as error:  # the hub's client has errors of many kinds
-        source = timm.get_pretrained_cfg(full).hf_hub_id
         why = str(error).strip().partition("\n")[0]
         raise UsageError(
-            f"--model.weights {weights}: {source} of huggingface.co can't be downloaded ({why}): download it "
-            "elsewhere, and name its file with --model.weights"
+            f"--model.weights {weights}: {url} can't be downloaded ({why}): fetch that file elsewhere, and name it: "
+            "--model.weights FILE"
         ) from error
     return network
 

@@ -48,6 +48,8 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False, name: 
         Stopped: A signal ended it; training can be resumed from what was saved.
         KindlingError: The user has something to mend.
     """
+    if test_after_fit and isinstance(job.data, DataModule) and job.data.predict_needs:
+        raise UsageError("--test_after_fit true: the data has no test set: leave the option out, or add one")
     run = job.run = _run_folder(job, name)
     _change_optimizer_options(job)
     try:

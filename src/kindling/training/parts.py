@@ -226,7 +226,9 @@ def _make(option: str, factory: Callable[..., Any], *args: Any, **more: Any) -> 
     try:
         return factory(*args, **more)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{option} {_class_of(factory).__name__}: {error}") from error
+        one_rate = ": choose another, or one rate for all layers, for Backbone by --model.body_lr 1"
+        remedy = one_rate if "parameter groups" in str(error) else ""
+        raise UsageError(f"{option} {_class_of(factory).__name__}: {error}{remedy}") from error
 
 
 def _class_of(factory: Any) -> Any:

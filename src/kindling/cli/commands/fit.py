@@ -31,7 +31,9 @@ def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False, name
     if run is not None:
         best = f"--ckpt_path best{_naming(job, run, 'model', 'data', 'loss')}"
         curves = "  |  make tensorboard" if any(run.folder.glob("events.out.*")) else ""
-        say(f"Next: {job.program} test {best}  |  predict {best}{curves}")
+        needs = getattr(job.data, "predict_needs", "")
+        steps = [f"predict {best} {needs}", f"export {best}"] if needs else [f"test {best}", f"predict {best}"]
+        say(f"Next: {job.program} {'  |  '.join(steps)}{curves}")
 
 
 def _remedy(job: "Job") -> str:
