@@ -34,7 +34,7 @@ def measure(seeds: Sequence[int] = (0, 1, 2), epochs: int = 15, size: int = 64, 
     results = []
     with workplace() as root:
         limits = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", str(batches))
-        script("fit", *BACKBONE, "--data.root", root, *limits)
+        script("fit", *BACKBONE, "--data", "FashionMNIST", "--data.root", root, *limits)
         weights = str((newest_run() / "checkpoints/best.ckpt").resolve())
         for name, start in (("from scratch", None), ("fine-tuned", weights)):
             figures: dict[str, list[float]] = {"accuracy": [], "seconds": []}
