@@ -12,7 +12,7 @@ from kindling.cli.arguments import CLASS_OPTIONS, Option, Request
 from kindling.data import DATA
 from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
-from kindling.models.base import PLATEAU, SupervisedModule
+from kindling.models.base import SupervisedModule
 from kindling.registry import import_class
 from kindling.runs import trust
 from kindling.runs.class_names import canonical_of
@@ -153,7 +153,7 @@ def _defaults(request: Request, restored: Options) -> Options:
         validates = str(request.value("trainer.limit_val_batches")) not in ("0", "0.0")
         if chosen["lr_scheduler"] is None and validates:
             defaults["lr_scheduler"] = "lightning.pytorch.cli.ReduceLROnPlateau"
-            plateau = {"monitor": monitor, **PLATEAU}
+            plateau = {"monitor": monitor, **model_class.plateau}
             defaults |= {f"lr_scheduler.{key}": value for key, value in plateau.items()}
     if "trainer" not in restored and not request.has(*(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time"))):
         defaults["trainer.max_epochs"] = DEFAULT_EPOCHS

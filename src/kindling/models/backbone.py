@@ -43,6 +43,7 @@ class Backbone(SupervisedModule):
     """
 
     default_lr = 1e-3
+    plateau: Mapping[str, Any] = {"factor": 0.3, "patience": 5}  # as the score of a few photos goes up and down
     scale: Tensor
     shift: Tensor
 

@@ -22,7 +22,7 @@ from kindling.data import FromDatasets
 from kindling.data.base import DataModule, is_plain
 from kindling.errors import DataError, UsageError
 from kindling.facts import SIZES, Facts
-from kindling.models.base import PLATEAU, SupervisedModule
+from kindling.models.base import SupervisedModule
 from kindling.registry import import_class, nearest
 from kindling.runs import trust
 from kindling.runs.trust import Options
@@ -179,7 +179,7 @@ def usual_optimizer(model: LightningModule, monitor: Monitor, validates: bool) -
     own = type(model).configure_optimizers is not SupervisedModule.configure_optimizers
     if own or not isinstance(model, SupervisedModule):
         return None, None
-    plateau = partial(ReduceLROnPlateau, monitor=monitor.name or "val/loss", mode=monitor.mode, **PLATEAU)
+    plateau = partial(ReduceLROnPlateau, monitor=monitor.name or "val/loss", mode=monitor.mode, **model.plateau)
     return partial(torch.optim.Adam, lr=model.default_lr), plateau if validates else None
 
 
