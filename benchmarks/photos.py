@@ -1,8 +1,12 @@
-"""On a few hundred photos, Backbone is at least as good as the same training by hand, in at most its time.
+"""On 244 photos, Backbone is about as good as the same training by hand, in about its time.
+
+Seeds 0 to 2, two cores of an AMD EPYC, 2026-11-22, at 32 x 32 pixels, 8 epochs: fine-tuned 65.4, 65.4 and 68.0 % of the
+validation photos (by hand 64.7, 62.1 and 67.3 %), from scratch 66.7, 69.3 and 68.0 % (by hand 69.9 % each); 41 to 54 s
+a training (by hand 48 to 53 s). One photo is 0.65 %. The tutorial reports 94 to 96 % with ImageNet's weights.
 
 The photos are the ants and bees of PyTorch's tutorial on transfer learning, in the folder that ``HYMENOPTERA_ROOT``
-names; without it nothing is measured. A ResNet-18 learns them at 64 x 64 pixels with random flips, from scratch, and
-fine-tuned from weights that Kindling has trained for an epoch on FashionMNIST. By hand that is torchvision's
+names; without it nothing is measured. A ResNet-18 learns them at few pixels with random flips, from scratch, and
+fine-tuned from weights that Kindling has trained on 32,000 images of FashionMNIST. By hand that is torchvision's
 ``ImageFolder``, network and ``v2`` transforms, a ``DataLoader`` with one worker process, and Adam with the same rates.
 Both are processes of their own, from start to end, in turn, for each seed. What counts is the best validation accuracy,
 as in that tutorial, and the seconds.
@@ -24,8 +28,8 @@ BATCH, LR, BODY_LR, FLIP = 32, 1e-3, 0.1, 0.5
 BACKBONE = ("--model", "Backbone", "--model.name", "resnet18")
 
 
-def measure(seeds: Sequence[int] = (0, 1, 2), epochs: int = 15, size: int = 64, batches: int = 900) -> list[Result]:
-    """``batches`` of FashionMNIST train the weights to fine-tune from."""
+def measure(seeds: Sequence[int] = (0, 1, 2), epochs: int = 8, size: int = 32, batches: int = 500) -> list[Result]:
+    """``batches`` of FashionMNIST, of 64 images, train the weights to fine-tune from."""
     photos = os.environ.get("HYMENOPTERA_ROOT")
     if not photos:
         print("HYMENOPTERA_ROOT names no folder of photos: nothing is measured")
