@@ -12,12 +12,10 @@ import torch
 
 from benchmarks import plain
 from benchmarks.measure import PROJECT, Result, kindling, present, test_scores, timed, workplace
+from kindling.training.fit import has_bf16
 
-HAS_BF16 = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()
-RECIPE = (
-    *("-c", str(PROJECT / "configs" / "fashion_mnist_fast.yaml")),
-    *(() if HAS_BF16 else ("--trainer.precision", "32-true")),
-)
+PRECISION = () if torch.cuda.is_available() or has_bf16() else ("--trainer.precision", "32-true")
+RECIPE = ("-c", str(PROJECT / "configs" / "fashion_mnist_fast.yaml"), *PRECISION)
 
 
 def measure(recipe: Sequence[str] = RECIPE, goal: float = 0.9, most_epochs: int = 20) -> list[Result]:

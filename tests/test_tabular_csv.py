@@ -252,7 +252,9 @@ def test_with_a_table_of_test_rows_the_others_are_for_training_and_validation() 
 
 def test_a_split_without_test_rows() -> None:
     frame().to_csv("table.csv", index=False)
+    assert TabularCSV("table.csv", "price").predict_needs == ""
     data = made(TabularCSV("table.csv", "price", split=(0.8, 0.2, 0.0)), "fit")
+    assert data.predict_needs == "--data.predict_path FILE"
     assert (len(data.train_set), len(data.val_set)) == (80, 20)
     for stage in ("test", "predict"):
         with pytest.raises(DataError, match=f"no test rows: name some with --data.{stage}_path"):

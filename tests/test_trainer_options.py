@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Kindling, rows
 from lightning.pytorch import Trainer, seed_everything
 
@@ -148,6 +149,15 @@ def test_the_networks_and_the_data_serve_a_plain_trainer() -> None:
     trainer.test(model, data)
     assert trainer.callback_metrics["test/acc"] > 0.9
     assert model.class_names == ("not popular", "popular")
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_a_cpu_that_has_to_emulate_bf16_is_said(kindling: Kindling, monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    kindling("fit", "--model=SimpleNet", "--trainer.precision=bf16-mixed", "--trainer.fast_dev_run=true")
+    line = "--trainer.precision bf16-mixed: this CPU has no instructions for it; 32-true may be several times faster"
+    assert (line in kindling.out.splitlines()) != has
 
 
 @pytest.mark.first_by_default

@@ -119,6 +119,10 @@ class TabularCSV(DataModule):
         """What the screen calls the data."""
         return f"{Path(self.path).name} ({self.learned.targets})"
 
+    @property
+    def predict_needs(self) -> str:
+        return "" if self.test_path or len(self._split()[2]) else "--data.predict_path FILE"
+
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint keeps."""
         return asdict(self.learned)
