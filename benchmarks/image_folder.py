@@ -16,15 +16,12 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from benchmarks import plain
 from benchmarks.measure import Result, Target, check_same_loss, kindling, present, timed, workplace
 from benchmarks.timestamps import EPOCH_STARTS
 
 SIZE, WORKERS, BATCH = 224, 2, 32
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 SIZES = ((500, 375), (1600, 1200))
 
 
@@ -71,9 +68,7 @@ def make_photos(root: Path, images: int, size: tuple[int, int]) -> None:
 
 def by_hand(root: Path, epochs: int) -> tuple[list[float], float]:
     """When each epoch started, and the mean training loss of the last."""
-    crop = [v2.Resize(SIZE), v2.CenterCrop(SIZE), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
-    transform = v2.Compose([*crop, v2.Normalize(MEAN, STD)])
-    train, val = (ImageFolder(str(root / name), transform) for name in ("train", "val"))
+    train, val = plain.photos(root, SIZE)
     generator = torch.Generator()
     options: dict[str, Any] = {"num_workers": WORKERS, "persistent_workers": True}
     loader = DataLoader(train, BATCH, sampler=RandomSampler(train, generator=generator), **options)
@@ -81,21 +76,13 @@ def by_hand(root: Path, epochs: int) -> tuple[list[float], float]:
     torch.manual_seed(plain.SEED)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE**2, 2), nn.ReLU(), nn.Linear(2, 2)).to(plain.DEVICE)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
-    starts = []
+    starts, loss = [], 0.0
     for epoch in range(epochs):
         starts.append(time.time())
         generator.manual_seed(plain.SEED + epoch)
-        network.train()
-        total = 0.0
-        for x, y in loader:
-            x, y = x.to(plain.DEVICE), y.to(plain.DEVICE)
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(network(x), y)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(y)
+        loss = plain.train_epoch(network, optimizer, loader)
         plain.accuracy(network, val_loader)
-    return starts, total / len(train)
+    return starts, loss
 
 
 if __name__ == "__main__":

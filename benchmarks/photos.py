@@ -20,10 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils.data import DataLoader
+from torchvision.models import resnet18
+
+from benchmarks import plain
 from benchmarks.measure import Result, Target, newest_run, present, process, script, workplace
 
 REPORT = Path("report.json")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 BATCH, LR, BODY_LR, FLIP = 32, 1e-3, 0.1, 0.5
 BACKBONE = ("--model", "Backbone", "--model.name", "resnet18")
 
@@ -74,25 +78,15 @@ def best_of_run() -> float:
 
 def by_hand(photos: str, seed: int, epochs: int, size: int, weights: str | None) -> None:
     """Train as a script does, and write the best validation accuracy."""
-    import torch
-    from torch import nn
-    from torch.utils.data import DataLoader
-    from torchvision.datasets import ImageFolder
-    from torchvision.models import resnet18
-    from torchvision.transforms import v2
-
     torch.manual_seed(seed)
-    crop = [v2.Resize(size), v2.CenterCrop(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
-    same = v2.Compose([*crop, v2.Normalize(MEAN, STD)])
-    train = ImageFolder(f"{photos}/train", v2.Compose([v2.RandomHorizontalFlip(FLIP), same]))
-    val = ImageFolder(f"{photos}/val", same)
+    train, val = plain.photos(photos, size, FLIP)
     options: dict[str, Any] = {"num_workers": 1, "persistent_workers": True}
     loader = DataLoader(train, BATCH, shuffle=True, **options)
     val_loader = DataLoader(val, 4 * BATCH, **options)
-    network = resnet18(num_classes=2)
+    network = resnet18(num_classes=2).to(plain.DEVICE)
     rate = LR
     if weights:
-        state = torch.load(weights, weights_only=True)["state_dict"]
+        state = torch.load(weights, weights_only=True, map_location=plain.DEVICE)["state_dict"]
         body = {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.") and ".fc." not in k}
         network.load_state_dict(body, strict=False)
         rate = BODY_LR * LR
@@ -100,15 +94,8 @@ def by_hand(photos: str, seed: int, epochs: int, size: int, weights: str | None)
     optimizer = torch.optim.Adam([{"params": network.fc.parameters(), "lr": LR}, {"params": others, "lr": rate}])
     best = 0.0
     for _ in range(epochs):
-        network.train()
-        for x, y in loader:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(x), y).backward()
-            optimizer.step()
-        network.eval()
-        with torch.no_grad():
-            right = sum(int((network(x).argmax(dim=1) == y).sum()) for x, y in val_loader)
-        best = max(best, right / len(val))
+        plain.train_epoch(network, optimizer, loader)
+        best = max(best, plain.accuracy(network, val_loader))
     REPORT.write_text(json.dumps(best))
 
 

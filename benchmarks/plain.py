@@ -6,15 +6,18 @@ loops draw its order of batches, so that both sides do the same arithmetic.
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, RandomSampler, Subset
 from torchvision import datasets, transforms
+from torchvision.transforms import v2
 
 SEED = 42
 MEAN, STD = 0.2860, 0.3530  # FashionMNIST's training pixels in [0, 1]
+IMAGE_NET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard deviation of its colours
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 Images = Subset[tuple[Tensor, int]]
@@ -73,23 +76,30 @@ def train_with_loader(
     batches: int | None = None,
 ) -> float:
     """Train, and return the mean loss of the last epoch, of whose ``batches`` no more are used."""
-    loss_of = nn.CrossEntropyLoss()
     generator = torch.Generator()
     loader = DataLoader(train, batch_size=batch_size, sampler=RandomSampler(train, generator=generator))
     val_loader = DataLoader(val, batch_size=batch_size)
+    loss = 0.0
     for epoch in range(epochs):
         generator.manual_seed(SEED + epoch)
-        network.train()
-        total, seen = 0.0, 0
-        for x, y in islice(loader, batches):
-            x, y = x.to(DEVICE), y.to(DEVICE)
-            optimizer.zero_grad()
-            loss = loss_of(network(x), y)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(y)
-            seen += len(y)
+        loss = train_epoch(network, optimizer, islice(loader, batches))
         accuracy(network, val_loader)
+    return loss
+
+
+def train_epoch(network: nn.Module, optimizer: Optimizer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Go over these batches once, and return the mean loss of their samples."""
+    loss_of = nn.CrossEntropyLoss()
+    network.train()
+    total, seen = 0.0, 0
+    for x, y in batches:
+        x, y = x.to(DEVICE), y.to(DEVICE)
+        optimizer.zero_grad()
+        loss = loss_of(network(x), y)
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(y)
+        seen += len(y)
     return total / seen
 
 
@@ -118,6 +128,14 @@ def score(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple
     right = confusion.diag()
     f1 = 2 * right / (confusion.sum(dim=0) + confusion.sum(dim=1)).clamp(min=1)
     return loss / len(true), float(right.sum()) / len(true), float(f1.mean()), confusion
+
+
+def photos(root: str | Path, size: int, flip: float = 0) -> tuple[datasets.ImageFolder, datasets.ImageFolder]:
+    """Those in ``root/train``, each mirrored with that probability, and those in ``root/val``: their middle square."""
+    crop = [v2.Resize(size), v2.CenterCrop(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    same = v2.Compose([*crop, v2.Normalize(*IMAGE_NET)])
+    changed = v2.Compose([v2.RandomHorizontalFlip(flip), same]) if flip else same
+    return datasets.ImageFolder(str(Path(root, "train")), changed), datasets.ImageFolder(str(Path(root, "val")), same)
 
 
 # By hand: tensors in memory, on the device, and a batch is one indexing operation
