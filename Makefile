@@ -50,7 +50,7 @@ format: $(INSTALLED_DEV)  ## mend what check finds, where a machine can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(INSTALLED_DEV)  ## compare with plain PyTorch; ten minutes on two fast cores, writes benchmarks/RESULTS.md
+bench: $(INSTALLED_DEV)  ## compare with plain PyTorch; half an hour on two cores, writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
 tensorboard: $(INSTALLED)  ## show all runs in the browser

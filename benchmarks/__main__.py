@@ -17,6 +17,8 @@ CLAIMS = (
     "time_to_90",
     "data_growth",
     "shared_machine",
+    "sweep",
+    "serving",
 )
 HEADER = """\
 # What Kindling costs beside plain PyTorch

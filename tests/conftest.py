@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ["OMP_NUM_THREADS"] = "1"  # the suite runs in a process per core
 os.environ["TQDM_DISABLE"] = "1"  # as main does where there is no terminal, before anybody imports tqdm
@@ -21,13 +23,17 @@ import pytest
 import tiny
 import torch
 from errors_page import Case
+from fastapi import FastAPI
+from starlette.testclient import TestClient
 from torchvision import datasets
 
-from kindling.cli import main
+from kindling.cli import main, serving, sweeping
 from kindling.data import DATA
 from kindling.models import MODELS
 from kindling.pictures import style
 from kindling.runs import trust
+from kindling.serve import server
+from kindling.sweep import workers
 
 ROOT = Path(__file__).parents[1]
 RUN = Path("lightning_logs/version_0")
@@ -199,6 +205,8 @@ def fashion(monkeypatch: pytest.MonkeyPatch) -> Path:
             archive.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
             resources.append((archive.name, hashlib.md5(archive.read_bytes()).hexdigest()))
     monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    known = f"from torchvision import datasets; datasets.FashionMNIST.resources = {resources}"
+    monkeypatch.setattr(sweeping, "CODE", f"{known}; {sweeping.CODE}")  # the processes of a sweep take them as well
     return raw
 
 
@@ -237,3 +245,26 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def rows(table: Path) -> list[dict[str, str]]:
     with table.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[TestClient]:
+    """Clients of what ``serve`` would answer for ever, in the order of the commands, which end at once instead."""
+    clients: list[TestClient] = []
+    monkeypatch.setattr(serving, "_serve_anew", lambda folder, own: None)  # and so it is served here
+
+    def serve(app: FastAPI, sock: socket.socket, grace: float) -> None:
+        sock.close()
+        clients.append(TestClient(app, raise_server_exceptions=False))
+
+    monkeypatch.setattr(server, "serve", serve)
+    return clients
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of a sweep start in an instant, and know the tests' own network and dataset."""
+    import processes
+
+    names = {"PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired, "Popen": processes.Forked}
+    monkeypatch.setattr(workers, "subprocess", SimpleNamespace(**names))

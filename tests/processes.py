@@ -4,12 +4,15 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import IO
 
 import tiny  # noqa: F401  # each process has the tests' own network
 from lightning.pytorch.utilities import rank_zero_only
@@ -17,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from kindling.cli import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["kindling.cli.run"])
+CONTEXT.set_forkserver_preload(["kindling.cli.run", "kindling.cli.trial"])
 
 
 def start(
@@ -76,3 +79,33 @@ def _run(
         if first is not None:
             first()
         sys.exit(main(list(args)))
+
+
+class Forked:
+    """What ``subprocess.Popen`` is to a sweep's worker, for one that starts in an instant."""
+
+    def __init__(self, args: list[str], *, stderr: IO[str], **_: object) -> None:
+        (child_in, told), (said, child_out) = CONTEXT.Pipe(duplex=False), CONTEXT.Pipe(duplex=False)
+        self._process = CONTEXT.Process(target=_work, args=(args[2], child_in, child_out, stderr.name, str(Path.cwd())))
+        self._process.start()
+        self.stdin = os.fdopen(os.dup(told.fileno()), "w", encoding="utf-8")
+        self.stdout = os.fdopen(os.dup(said.fileno()), encoding="utf-8")
+        for end in (child_in, child_out, told, said):
+            end.close()
+        self.pid, self.terminate, self.kill = self._process.pid, self._process.terminate, self._process.kill
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("worker", timeout or 0)
+        return self._process.exitcode
+
+
+def _work(code: str, told: Connection, said: Connection, log: str, folder: str) -> None:
+    os.chdir(folder)
+    with Path(log).open("a") as file:
+        for number, stream in ((0, told), (1, said), (2, file)):
+            os.dup2(stream.fileno(), number)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, encoding="utf-8", closefd=False) for n in (1, 2))
+    exec(code, {})

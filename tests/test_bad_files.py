@@ -23,6 +23,8 @@ from kindling.cli import main
 MODEL = ("fit", "--model=SimpleNet", "--data=TabularCSV")
 FIT = (*MODEL, "--data.path=table.csv", "--data.target=y")
 GROUP = ("--data.group=b",)
+FOLDS = ("--data.folds=3",)
+TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2")
 NET = ("fit", "--model=Net", "--data.val_size=40")
 TABLE = "a,b,y\n" + "".join(f"{n},{'uvw'[n % 3]},{n / 7:.3f}\n" for n in range(30))
 CLASSES = "a,y\n" + "".join(f"{n},{'uv'[n % 2]}\n" for n in range(30))
@@ -120,6 +122,21 @@ TABLES = [
     Case("a row without a group", (*FIT, *GROUP), "line 32: no b, as in 1 of 31 rows", written(TABLE + "1,,2\n")),
     Case("all rows in one group", (*FIT, *GROUP), "groups of b 1, but at least 3", rows("a,b,y", "{n},P1,{n}")),
     Case("classes in a group each", (*FIT, *GROUP), "at least 5", rows("a,b,y", "{n},P{n},v{n}", 3)),
+    Case("one fold", (*FIT, "--data.folds=1"), "--data.folds 1: should be at least 2", written(TABLE)),
+    Case("a fold of how many", (*FIT, "--data.fold=1"), "--data.fold 1: of how many is missing", written(TABLE)),
+    Case("a fold after the last", (*FIT, "--data.folds=5", "--data.fold=5"), "should be from 0 to 4", written(TABLE)),
+    Case("more folds than rows", (*FIT, "--data.folds=31"), "has only 26 rows beside those to", written(TABLE)),
+    Case("more folds than groups", (*FIT, *GROUP, "--data.folds=3"), "has only 2 groups of b", written(TABLE)),
+    Case(
+        "a column empty in a fold",
+        (*FIT, "--data.folds=9"),
+        "column b has no value in",
+        rows("a,b,y", "{n},,{n}", 30, "1,2,3"),
+    ),
+    Case("a class in one fold", (*FIT, "--data.folds=3"), "rows with z beside", written(CLASSES + "1,z\n")),
+    Case("folds without scores", (*FIT, *FOLDS, "--trainer.fast_dev_run=1"), "leaves no scores to", written(TABLE)),
+    Case("folds in processes", (*FIT, *FOLDS, *TWO), "--data.folds 3 without --data.fold under 2", written(TABLE)),
+    Case("folds, to find a rate", ("lr_find", *FIT[1:], *FOLDS), "only the command fit trains all", written(TABLE)),
     Case("shares that are no numbers", (*FIT, "--data.split=[.nan, .nan, .nan]"), "that add up to 1", written(TABLE)),
     Case("classes for a number", ("fit", "--model=TripletNet", *FIT[2:]), "the target is a number", written(TABLE)),
     Case("gzip that is none", path("table.csv.gz"), "Not a gzipped file", written(TABLE, "table.csv.gz")),
@@ -398,6 +415,7 @@ FOLDERS = [
         photos("train/a/1.png", "train/b/1.png", "val/a/1.txt"),
     ),
     Case("a photo cut short", PHOTOS, "bees/3.png can't be read", photos(*ANTS, *BEES, broken=BEES[3])),
+    Case("more folds than photos", (*PHOTOS, "--data.folds=99"), "images beside those to test", photos(*ANTS, *BEES)),
     Case("a share of photos above 1", (*PHOTOS, "--data.split=[0.8, 0.2, 0.2]"), "add up to 1", photos(*ANTS, *BEES)),
     Case("photos of 0 pixels", (*PHOTOS, "--data.image_size=0"), "should be from 1 to 10,000", photos(*ANTS, *BEES)),
     Case("processes that read photos", (*PHOTOS, "--data.workers=2"), "did you mean --data.num_workers?"),

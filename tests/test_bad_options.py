@@ -171,6 +171,7 @@ VALUES = [
     fit("a seed too large", f"--seed_everything {2**40}", "should be from 0 to 4294967295"),
     fit("a seed that is a fraction", "--seed_everything 2.5", "--seed_everything 2.5: should be"),
     fit("a seed that is a word", "--seed_everything abc", "--seed_everything abc: should be"),
+    fit("folds of data that has none", "--data.folds 5", "no option --data.folds"),
     fit("likewise, of the data", "--data.seed -1", "--data.seed -1: should be from 0 to 4294967295"),
     fit("a checkpoint every 0 steps", "--checkpoint_every 0", "--checkpoint_every 0: should be PositiveInt or null"),
     Case("a lowest rate of 0", (*SEARCH, "--min_lr", "0"), "--min_lr 0.0: should be above 0"),

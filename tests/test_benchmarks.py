@@ -1,5 +1,7 @@
 """The benchmarks do the same work on both sides; how fast, no test asks."""
 
+import re
+
 import pytest
 from benchmarks import __main__ as bench
 from benchmarks import (
@@ -7,12 +9,16 @@ from benchmarks import (
     data_growth,
     measure,
     memory,
+    serving,
     shared_machine,
+    soak,
     startup,
     step_overhead,
+    sweep,
     testing_speed,
     time_to_90,
     training_speed,
+    tutorial_search,
 )
 from benchmarks.measure import Result, Target
 from conftest import ROOT, Kindling, needs
@@ -75,6 +81,8 @@ def test_the_other_claims_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(training_speed.measure(repeats=1, batches=2, val_batches=2, val_size=20)) == 4
     assert len(testing_speed.measure(repeats=1, train_batches=2, val_size=20)) == 4
     assert len(commands.measure(repeats=1, train_batches=2, val_size=20)) == 2
+    tutorial_search.search_simple_net(trials=1, epochs=1)
+    tutorial_search.search_net("data", val_size=20, trials=1, epochs=1, batches=2)
     recipe = ("--model", "Net", "--data.val_size", "20", "--trainer.max_epochs", "1")
     assert time_to_90.measure(recipe, goal=0.1, most_epochs=1)[0].plain[0] > 0
     growth = data_growth.measure(1, rows=(100,), images=(150,), all_images=200, rows_steps=4, images_steps=3)
@@ -85,10 +93,29 @@ def test_the_other_claims_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shipped")
+def test_servers_answer_the_same_and_bear_bad_requests(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("SimpleNet", "SyntheticTabular")
+    serving.export("SimpleNet", root="")
+    results = serving.compare("SimpleNet", repeats=1, seconds=0.1)
+    assert len(results) == 7
+    assert min(result.ours[0] for result in results) > 0
+    with pytest.raises(RuntimeError, match="the servers answer differently: ours "):
+        serving.check_same_answer({"probabilities": {"a": 0.9}}, {"probabilities": {"a": 0.8}})
+    monkeypatch.setattr(soak, "GROWTH", 1)  # it has hardly begun
+    soak.run("SimpleNet", seconds=0.5)
+    assert re.search(r"MB \([+-].+%\), as they should be:\nanswered [\d,]+, ", capsys.readouterr().out)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("real")
 def test_the_claims_about_processes_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FASHION_MNIST_ROOT", raising=False)  # the fixture's data is in data/
     assert len(startup.measure(repeats=1)) == 6
     assert memory.measure(repeats=1, batches=2)[0].ours[0] > 1
+    sweep.sweep("SimpleNet", 1, 1)
+    assert 60 / sweep.trials_per_minute(sweep.newest()) > sweep.seconds_of_training(sweep.newest(), 1) > 0
     names = (shared_machine.TWO, shared_machine.NET)
     assert shared_machine.measure(repeats=1, names=names, batches=4, val_batches=2)[0].ours[0] > 0

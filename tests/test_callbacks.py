@@ -46,7 +46,7 @@ def callback(name: str, *options: str) -> tuple[str, ...]:
     return (f"--trainer.callbacks+={name}", *(f"--trainer.callbacks.{option}" for option in options))
 
 
-@pytest.mark.first_by_default
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from test_interrupted import next_second
 import kindling as package
 from kindling.data import FromDatasets, ImageFolder
 from kindling.data.loading import BalancedShuffle, take
+from kindling.errors import DataError
 from kindling.models import Net
 
 CLASSES = ("a b", "predictions", "图 🐜")  # sorted
@@ -141,6 +143,10 @@ def test_images_of_all_kinds_look_the_same() -> None:
             torch.testing.assert_close(part, wanted, atol=6, rtol=0)
     assert (half[:, :, 9:] == 255).all()  # white behind
     assert (half[0, :6, 2:7] == 200).all()
+    for file, x in zip(sorted(Path("a").rglob("*.*")), (*same, half), strict=True):  # as they are uploaded
+        assert data.image_form.read(BytesIO(file.read_bytes())).tolist() == x.tolist()
+    with pytest.raises(DataError, match=r"^a photo can't be read as an image \(cannot identify image file 'a photo'\)"):
+        data.image_form.read(BytesIO(b"%PDF-1.7"), "a photo")
 
     Path("train/v/later.jpg").unlink()
     data = ImageFolder(".", image_size=4, samples="a")
@@ -152,6 +158,7 @@ def test_images_of_all_kinds_look_the_same() -> None:
     assert take(data.predict_set, range(9))[0].shape == (9, 1, 4, 4)
 
 
+@pytest.mark.slow
 def test_what_is_in_no_set_is_named(kindling: Kindling) -> None:
     write("photos/train", (9, 9, 9))
     write("photos/val", (2, 2, 2))

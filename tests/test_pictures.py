@@ -14,6 +14,7 @@ import torch
 from conftest import RUN, Kindling, equal, rows, weights
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
+from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from kindling.data.base import DataModule
 from kindling.data.loading import InMemory
 from kindling.facts import Facts
 from kindling.models import SimpleNet
-from kindling.pictures import curves, style
+from kindling.pictures import curves, lr_search, style
 from kindling.pictures.analysis import calibration, confusion
 from kindling.tasks import figures
 
@@ -442,3 +443,17 @@ def test_histograms_are_shown_once_an_epoch_if_asked_for(run: Path, fit: Fit) ->
     assert last.histogram_value.num == 64
     assert last.histogram_value.sum == pytest.approx(float(state.sum()), abs=1e-4)
     assert last.histogram_value.max == pytest.approx(float(state.max()))
+
+
+def test_the_rates_of_a_search_are_labelled_by_numbers() -> None:
+    seen: list[list[str]] = []
+
+    def draw() -> Figure:
+        figure = lr_search.draw([1e-5, 1e-3, 0.1, 1], [1.0, 0.5, 0.2, 0.1], 0.01, "SimpleNet", "")
+        figure.canvas.draw()
+        seen.append([label.get_text() for label in figure.axes[0].get_xticklabels()])
+        return figure
+
+    style.paint(draw)
+    assert {"0.001", "0.1", "1"} <= {*seen[0]}
+    assert not any("$" in label for label in seen[0])

@@ -48,6 +48,6 @@ def test_the_bar_is_gone_before_predictions_are_shown(
 ) -> None:
     seen = []
     monkeypatch.setattr(Progress, "_close", lambda bar: seen.append("closed"))
-    monkeypatch.setattr(predictions, "_table", lambda columns: seen.append("table"))
+    monkeypatch.setattr(predictions, "as_table", lambda columns: seen.append("table"))
     kindling("predict", "--ckpt_path=best")
     assert seen == ["closed", "closed", "table"]  # the first before it opens

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from kindling.facts import LARGEST
 from kindling.startup import WAITING, quick_imports
 
 USED_LATER = """
@@ -102,6 +104,15 @@ def test_what_is_imported_late_works_when_it_is_used(program: str, tmp_path: Pat
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=without, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_cells_and_pixels_are_read_without_torch() -> None:
+    """So that a server can do so."""
+    rooms = "from kindling.data.table import cells, file, forms, names; from kindling.data.images import pixels"
+    heavy = "'torch', 'lightning', 'torchvision', 'torchmetrics', 'matplotlib'"
+    program = f"import sys; {rooms}; print(sys.modules.keys() & {{{heavy}}})"
+    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True).stdout == "set()\n"
+    assert torch.finfo(torch.float32).max ** 0.5 == LARGEST
 
 
 @pytest.mark.parametrize("name", WAITING)

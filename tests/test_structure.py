@@ -28,7 +28,7 @@ def rooms(file: Path) -> set[str]:
 
 ROOMS = (
     *("errors", "facts", "schema", "registry", "data", "pictures", "tasks", "models"),
-    *("runs", "callbacks", "export", "training", "cli"),
+    *("runs", "sweep", "callbacks", "export", "serve", "training", "cli"),
 )
 
 

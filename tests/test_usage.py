@@ -226,6 +226,9 @@ def test_list_shows_models_data_and_recipes(kindling: Kindling, monkeypatch: pyt
     out = kindling("list")
     for name in ("One hidden layer", *MODELS, *DATA, *(f"configs/{file.name}" for file in Path("configs").iterdir())):
         assert name in out
+    of_fit, of_sweep = out.partition("Recipes (fit -c FILE)")[2].split("Recipes (sweep -c FILE)")
+    assert "configs/simple_net.yaml" in of_fit
+    assert "configs/sweep_products.yaml" in of_sweep
 
 
 def test_print_config_shows_what_would_be_used(kindling: Kindling) -> None:

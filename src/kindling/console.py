@@ -16,7 +16,9 @@ def say(line: str) -> None:
 
 
 def is_first_process() -> bool:
-    from lightning.pytorch.utilities import rank_zero_only  # late: while it is imported a line says so
+    if "lightning" not in sys.modules:  # a command that needs no torch
+        return is_first_here()
+    from lightning.pytorch.utilities import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0
 

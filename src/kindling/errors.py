@@ -22,6 +22,10 @@ class RunError(KindlingError):
     """A training run, or one of its checkpoints, that is not there or can't be resumed."""
 
 
+class Diverged(RunError):  # noqa: N818
+    """A training whose loss became NaN or infinite."""
+
+
 class CheckpointError(KindlingError):
     """A checkpoint file that can't be read, or doesn't fit the network."""
 

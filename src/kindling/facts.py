@@ -7,6 +7,7 @@ is no option of the command line, so the two can't disagree.
 from dataclasses import dataclass
 
 SIZES = frozenset({"in_features", "in_channels", "image_size", "num_outputs"})  # num_outputs: what the task needs
+LARGEST = 3.4028234663852886e38**0.5  # 1.8e19, whose square a float32 still holds, for errors and scores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kindling.data.base import LARGEST, DataModule
+from kindling.data.base import DataModule
 from kindling.data.loading import InMemory, take
 from kindling.errors import DataError
-from kindling.facts import Facts
+from kindling.facts import LARGEST, Facts
 
 LOW, HIGH = (1.0, 1.0), (10.0, 5.0)  # price, rating
 MOST = 10**12  # far beyond any memory, and not beyond what torch can count

@@ -1,7 +1,7 @@
 """What was typed, read far enough to answer its mistakes before torch is imported."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from kindling import registry
-from kindling.cli.commands import COMMANDS, own_options
+from kindling.cli.commands import COMMANDS, flags, own_options
 from kindling.data import DATA, IN_PYTHON
 from kindling.data.table.names import LISTS
 from kindling.errors import UsageError
@@ -25,7 +25,11 @@ NEED_CODE = {  # classes that compare several samples, or are made of others, wh
     *("CosineEmbeddingLoss", "MarginRankingLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss", "CTCLoss"),
     *("SequentialLR", "ChainedScheduler"),
 }
-ONLY = {option: command for command in COMMANDS for option in own_options(command)}  # options of one command
+ONLY: dict[str, list[str]] = {}  # the commands that have an option which not all have
+for _command in COMMANDS:
+    for _option in own_options(_command):
+        ONLY.setdefault(_option, []).append(_command)
+FLAGS = {option for command in COMMANDS for option in flags(command)}  # that may be typed without a value, as true
 REPEATED = {f"data.{name}" for name in LISTS}  # typed several times, they add up
 TYPED = ("help", "config", "print_config")  # options that a -c file can't hold
 SAVED_BY_FIT = ("checkpoint_every", "monitor", "mode", "threshold")  # and so taken by all commands
@@ -58,16 +62,18 @@ class Request:
     Args:
         options: As typed, in order, each class by its import path.
         configs: The contents of the ``-c`` files, in order, and of options that hold YAML, in the same form.
+        vary: For ``sweep``, the range or the choices of each option that is varied.
     """
 
     command: str
     options: tuple[Option, ...]
     configs: tuple[Config, ...]
+    vary: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def given(self) -> dict[str, Any]:
         """The value of each option by its dotted key; a typed one wins over the files, a later one over an earlier."""
-        found = {key: value for config in self.configs for key, value in _dotted(config)}
+        found = {key: value for config in self.configs for key, value in dotted(config)}
         found |= {option.key: option.value for option in self.options}
         return {key: value for key, value in found.items() if value is not None}
 
@@ -109,18 +115,27 @@ def parse(args: list[str]) -> Request:
         raise UsageError(f"no command {command!r}{nearest(command, COMMANDS) or ': there are ' + ', '.join(COMMANDS)}")
     options: list[Option] = []
     configs: dict[str, Config] = {}  # by where they stand
+    vary: dict[str, Any] = {}
     for key, value in _split(args[1:]):
         if command == "list" and key != "help":
             raise UsageError("list takes no options")
         if key == "help" and value not in (None, "all"):
             raise UsageError(f"--help {value}: there is --help all, and --model.help NAME")
+        if value is None and key in FLAGS:
+            value = "true"
         if value is None and key not in ("help", "print_config", "trainer.help"):
             raise UsageError(f"--{key} needs a value: --{key} VALUE")
+        if f"{key}.".startswith("vary."):
+            _vary(vary, command, _load(value, f"--{key}"), f"--{key}", key.removeprefix("vary").removeprefix("."))
+            continue
         key = SHORT.get(key, key)
         # may be said of the model, but is no argument of its class: every network has a loss
         name = key.removeprefix("model.") if f"{key}.".startswith("model.loss.") else key
         if key == "config":
-            configs[f"-c {value}"] = _read_config(str(value))
+            content = _read_config(str(value))
+            if "vary" in content:
+                _vary(vary, command, content.pop("vary"), f"-c {value}")
+            configs[f"-c {value}"] = _normal(content, f"-c {value}")
         elif name in ("trainer", *CLASS_OPTIONS) and isinstance(content := _load(value, f"--{key}"), dict):
             configs[f"--{key}"] = _normal({name: content}, f"--{key}")
         elif name in REPEATED and name in (known := [option.key for option in options]):
@@ -128,11 +143,13 @@ def parse(args: list[str]) -> Request:
             options.append(Option(name, f"{before},{value}"))
         else:
             options.append(Option(name, value and _import_path(name.removesuffix(".help"), value)))
-    request = Request(command, tuple(options), tuple(configs.values()))
+    request = Request(command, tuple(options), tuple(configs.values()), vary)
     for option in options:
         _check_name(option.key, request)
+    for name in vary:
+        _check_name(name, request, before="--vary.")
     for where, config in configs.items():
-        for name, _ in _dotted(config):
+        for name, _ in dotted(config):
             _check_name(name, request, where)
     return request
 
@@ -150,6 +167,26 @@ def check_environment(names: Iterable[str]) -> None:
             raise UsageError(f"{name} is set, but options are not read from the environment: unset it, type the option")
 
 
+def _vary(vary: dict[str, Any], command: str, given: Any, where: str, option: str = "") -> None:
+    """Add what is to be varied, classes by their import paths.
+
+    Args:
+        given: A range or choices for ``option``; or, in a file, a mapping of options to these.
+    """
+    if command != "sweep":
+        raise UsageError(f"{where}: vary is for sweep, not for {command}")
+    if isinstance(given, dict):
+        for name, value in given.items():
+            _vary(vary, command, value, where, f"{option}.{name}".lstrip("."))
+        return
+    option = SHORT.get(option, option)
+    if not option:
+        raise UsageError(f"{where}: name the option to vary: --vary.OPTION VALUES, in a file  vary: {{OPTION: VALUES}}")
+    if option in CLASS_OPTIONS and isinstance(given, list):
+        given = [_import_path(option, value) if isinstance(value, str) else value for value in given]
+    vary[option] = given
+
+
 def _split(rest: list[str]) -> Iterator[Option]:
     tokens = iter(enumerate(rest))
     for i, token in tokens:
@@ -165,6 +202,8 @@ def _split(rest: list[str]) -> Iterator[Option]:
 
 def _meant(token: str) -> str:
     """What to type for a word that is no option."""
+    if token in ("log", "step"):
+        return ": put the range into quotes: --vary.lr '1e-4..1 log'"
     kinds = {"--model": MODELS, "--data": DATA, "--loss": classes("loss"), "--optimizer": classes("optimizer")}
     kinds["--ckpt_path"] = {"best": "", "last": "", "auto": ""}
     option = next((option for option, known in kinds.items() if token in known), "")
@@ -215,7 +254,7 @@ def _import_path(kind: str, value: str) -> str:
     return paths[value]
 
 
-def _check_name(key: str, request: Request, where: str = "") -> None:
+def _check_name(key: str, request: Request, where: str = "", before: str = "--") -> None:
     first, _, rest = key.rstrip("+").partition(".")
     second = rest.partition(".")[0]
     place = f"{where}: " if where else ""
@@ -225,23 +264,23 @@ def _check_name(key: str, request: Request, where: str = "") -> None:
         )
     if first not in OPTIONS:
         meant = MEANT.get(first) or _full_name(first, request)
-        hint = f", did you mean --{meant}?" if meant else nearest(first, (*OPTIONS, *SHORT), "--")
+        hint = f", did you mean {before}{meant}?" if meant else nearest(first, (*OPTIONS, *SHORT), before)
         hint = hint or f": {request.command} --help lists them"
-        raise UsageError(f"{place}no option --{key}{hint}")
+        raise UsageError(f"{place}no option {before}{key}{hint}")
     if where and first in TYPED:
-        raise UsageError(f"{place}--{key} can't stand in a file: type it")
-    if request.command != ONLY.get(first, request.command):
-        raise UsageError(f"{place}--{key} is an option of {ONLY[first]}, not of {request.command}")
+        raise UsageError(f"{place}{before}{key} can't stand in a file: type it")
+    if request.command not in ONLY.get(first, [request.command]):
+        raise UsageError(f"{place}{before}{key} is an option of {' and '.join(ONLY[first])}, not of {request.command}")
     if first == "model" and second in SIZES:
-        raise UsageError(f"{place}--{key} can't be set by hand: the data knows it")
+        raise UsageError(f"{place}{before}{key} can't be set by hand: the data knows it")
     entries = {"model": MODELS, "data": DATA}.get(first, {})
     name = request.class_name(first) if entries else ""
     if not second or not (first == "trainer" or name in entries):
         return  # else a class of the user's own, or one that the checkpoint names
     known = registry.options(first, entries[name], name) if entries else registry.trainer_options()
     if second not in (*known, "help", *CLASS_PARTS):
-        hint = nearest(second, known, f"--{first}.") or f": there are {', '.join(known)}"
-        raise UsageError(f"{place}no option --{key}{hint}")
+        hint = nearest(second, known, f"{before}{first}.") or f": there are {', '.join(known)}"
+        raise UsageError(f"{place}no option {before}{key}{hint}")
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -266,7 +305,7 @@ def _load(text: str | None, where: str) -> Any:
         raise UsageError(f"{where} is no YAML: {error}") from error
 
 
-def _read_config(path: str) -> Config:
+def _read_config(path: str) -> dict[Any, Any]:
     try:
         if Path(path).is_fifo() or Path(path).is_char_device():
             raise UsageError(f"-c {path} is a pipe or a device: name a file")
@@ -277,7 +316,7 @@ def _read_config(path: str) -> Config:
         raise UsageError(f"-c {path} is no text file") from error
     if not isinstance(content, dict):
         raise UsageError(f"-c {path} holds no options, which are written as  name: value")
-    return _normal(content, f"-c {path}")
+    return content
 
 
 def _normal(content: dict[Any, Any], where: str) -> Config:
@@ -306,7 +345,7 @@ def _normal(content: dict[Any, Any], where: str) -> Config:
     return config
 
 
-def _dotted(config: Config) -> Iterator[tuple[str, Any]]:
+def dotted(config: Config) -> Iterator[tuple[str, Any]]:
     """The options in a file with their keys as they are typed, a class before its options."""
     for key, value in config.items():
         is_class = key in CLASS_OPTIONS and value is not None

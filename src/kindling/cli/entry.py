@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from kindling.cli import arguments, commands, help, process, system_errors
 from kindling.cli.arguments import Request
+from kindling.cli.own_options import read_own_options
 from kindling.console import waiting
 from kindling.errors import RunError, UsageError
 from kindling.models import MODELS
@@ -16,7 +17,7 @@ from kindling.runs import find
 from kindling.runs.folder import LOGS
 from kindling.startup import quick_imports
 
-TRAINED = ("test", "validate", "predict", "export")  # the commands that need a trained network
+TRAINED = ("test", "validate", "predict", "export", "serve")  # the commands that need a trained network
 
 
 def script() -> NoReturn:
@@ -51,7 +52,7 @@ def main(args: list[str] | None = None) -> int:
 
 @system_errors.answered()
 def _run(args: list[str]) -> int:
-    program = _program()
+    program = process.program()
     if not args:
         raise UsageError(f"no command: type e.g. {program} fit --model SimpleNet (--help shows more)")
     if args[0] in ("-h", "--help"):
@@ -67,7 +68,18 @@ def _run(args: list[str]) -> int:
     arguments.check_environment(os.environ)
     if "" not in sys.path:
         sys.path.append("")  # --model mine.Net is of the current folder; last, so that it hides no package
-    checkpoint = None if request.wants_help else _checkpoint(request, program)
+    if request.command == "sweep" and not request.wants_help:
+        if not (request.has("model", "ckpt_path") or "model" in request.vary):
+            raise UsageError(f"sweep needs a network: add --model NAME: there are {', '.join(MODELS)}")
+        commands.function("sweep")(request, **read_own_options(request))
+        return 0
+    is_exported = request.command == "serve" and request.has("export")
+    if is_exported and request.has("ckpt_path", "model"):
+        raise UsageError("--export names what is served: leave out --ckpt_path and --model")
+    checkpoint = None if request.wants_help or is_exported else _checkpoint(request, program)
+    if request.command == "serve" and not request.wants_help:
+        commands.function("serve")(request, checkpoint, **read_own_options(request))
+        return 0
 
     with waiting("Importing torch and Lightning"), quick_imports():
         from kindling.cli.run import run
@@ -92,8 +104,3 @@ def _checkpoint(request: Request, program: str) -> find.Checkpoint | None:
         return find.find(str(wanted), logs, model=model, program=program)
     limits = {name: request.value(f"trainer.{name}") for name in find.LIMITS}
     return find.find_to_resume(str(wanted), logs, limits=limits, model=model, program=program)
-
-
-def _program() -> str:
-    """How the user called us, for the commands in our messages."""
-    return "kindling" if Path(sys.argv[0]).name == "kindling" else "python scripts/main.py"

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from functools import partial
 from textwrap import wrap as wrap_text
-from typing import Any
+from typing import Any, get_args
 
 from kindling import registry
 from kindling.cli import commands
@@ -120,7 +120,8 @@ def _own_options(command: str) -> Iterator[tuple[str, str, str]]:
     function = commands.function(command)
     for name, text in registry.described(inspect.getdoc(function) or "").items():
         kind: Any = inspect.signature(function).parameters[name].annotation
-        yield name, {bool: "true", int: "N", float: "X"}.get(kind) or "NAME", text
+        kinds = get_args(kind) or (kind,)  # float | None
+        yield name, {bool: "true", int: "N", float: "X"}.get(kinds[0]) or "NAME", text
 
 
 def _of_class(option: str, entry: Entry, name: str) -> str:

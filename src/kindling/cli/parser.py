@@ -7,7 +7,7 @@ import argparse
 import inspect
 from dataclasses import replace
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -43,6 +43,7 @@ register_type(torch.device, str, torch.device)  # of StochasticWeightAveraging
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
+@cache  # a trial of a sweep is parsed as a command of its own, and making the parser takes a tenth of a second
 def make_parser(command: str) -> LightningArgumentParser:
     """The options of one command; describing those of the others takes longer than parsing."""
     parser = LightningArgumentParser(prog=command, exit_on_error=False, allow_abbrev=False)
@@ -67,7 +68,7 @@ def make_parser(command: str) -> LightningArgumentParser:
     parser.add_argument("--mode", type=Literal["min", "max"] | None, default=None, help="Whether low or high is good.")
     parser.add_argument("--threshold", type=OpenUnitInterval | None, default=None, help="Tags: least probability.")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="best, last, a run or a file.")
-    parser.add_function_arguments(commands.function(command), skip={"job"})
+    parser.add_function_arguments(commands.function(command), skip={*commands.TAKEN})
     return parser
 
 

@@ -3,8 +3,6 @@
 import inspect
 import re
 
-from lightning.pytorch import LightningDataModule, callbacks, loggers
-
 from kindling.facts import SIZES
 from kindling.registry import import_class, nearest
 
@@ -37,6 +35,8 @@ def _expected(message: str, given: str, in_class: bool) -> str:
     if base := re.search(r"does not correspond to a subclass of (\w+)", message):
         return f"should be a class made from {base[1]}"
     if "Expected a dot import path string" in message:
+        from lightning.pytorch import callbacks, loggers  # late: a sweep reads its own options without torch
+
         known = [*callbacks.__all__, *loggers.__all__]
         return "should be a class, by its import path" + nearest(given, known)
     if absent := re.search(r"No module named .+|module .+ has no attribute .+", message):
@@ -51,6 +51,8 @@ def _expected(message: str, given: str, in_class: bool) -> str:
 
 
 def _options(class_path: str) -> list[str]:
+    from lightning.pytorch import LightningDataModule
+
     made = import_class(class_path, "class")
     signature = inspect.signature(made)
     filled = () if issubclass(made, LightningDataModule) else SIZES

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from kindling.cli import tracebacks
@@ -63,6 +64,11 @@ def _run(command: Callable[[], int]) -> tuple[int, str]:
         if tracebacks.of_user(error):
             raise
         return 1, f"error: {tracebacks.keep(error)}"
+
+
+def program() -> str:
+    """How the user called us, for the commands in our messages."""
+    return "kindling" if Path(sys.argv[0]).name == "kindling" else "python scripts/main.py"
 
 
 def repeats() -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from inspect import currentframe, signature
 from pathlib import Path
 from types import FrameType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
@@ -33,7 +33,9 @@ from kindling.data.loading import (
 from kindling.errors import UsageError
 from kindling.facts import Facts
 
-LARGEST = torch.finfo(torch.float32).max ** 0.5  # 1.8e19, whose square a float32 still holds, for errors and scores
+if TYPE_CHECKING:
+    from kindling.data.images.pixels import ImageForm
+
 LARGEST_BATCH = 2**31
 UNTRAINED = 4  # times the batch size, where no gradients take up memory
 
@@ -86,6 +88,11 @@ class DataModule(LightningDataModule, ABC):
     @abstractmethod
     def facts(self) -> Facts:
         """Sizes and names, known before any data is read or fetched."""
+
+    @property
+    def image_form(self) -> "ImageForm | None":
+        """How any image file becomes the pixels of a sample, where samples are read from such files."""
+        return None
 
     def normalize(self, x: Tensor) -> Tensor:
         """Raw inputs (B, ...) as stored, to what the network takes, float32 (B, ...); on x's device."""

@@ -4,8 +4,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
@@ -14,7 +12,7 @@ from kindling.console import say
 from kindling.data import augment
 from kindling.data.base import DataModule
 from kindling.data.images.files import find_samples
-from kindling.data.images.pixels import read_image
+from kindling.data.images.pixels import ImageForm
 from kindling.data.loading import InMemory
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
@@ -70,6 +68,11 @@ class FashionMNIST(DataModule):
             image_size=SIZE,
         )
 
+    @property
+    def image_form(self) -> ImageForm:
+        """Grey, the longer side 28 pixels, on black where it is empty."""
+        return ImageForm("L", SIZE, "black", "pad")
+
     def prepare_data(self) -> None:
         if self.files and self.trainer is not None and self.trainer.state.fn == "predict":
             return  # the data set itself is not needed
@@ -98,7 +101,7 @@ class FashionMNIST(DataModule):
         if stage == "predict" and self.files:
             for line in self.left_out:
                 say(line)
-            self.predict_set = InMemory(torch.from_numpy(np.stack([_grey_28(f) for f in self.files])))
+            self.predict_set = InMemory(torch.from_numpy(np.stack([self.image_form.read(f) for f in self.files])))
         elif stage in ("fit", "validate"):
             x, y = self._read(train=True)
             if self.val_size >= len(x):
@@ -136,14 +139,3 @@ def _damaged(raw: Path, why: str) -> DataError:
         f"the files in {raw} are damaged, or don't hold images of 28x28 pixels with labels from 0 to 9 ({why}): delete "
         "them, so that the archives are unpacked or downloaded again"
     )
-
-
-def _grey_28(path: str) -> NDArray[np.uint8]:
-    """Any picture as (1, 28, 28): grey, its longer side 28 pixels, on black where it is empty."""
-
-    def fit(image: Image.Image) -> Image.Image:
-        if max(image.size) >= 2 * SIZE * min(image.size):
-            raise ValueError(f"of {image.width}x{image.height} pixels none is left in {SIZE}x{SIZE}")
-        return ImageOps.pad(image, (SIZE, SIZE), Image.Resampling.LANCZOS)
-
-    return read_image(path, "L", "black", fit)

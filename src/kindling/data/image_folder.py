@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,10 +15,10 @@ from kindling.console import say
 from kindling.data import augment
 from kindling.data.base import DataModule
 from kindling.data.images.files import BETWEEN, SETS, UNREADABLE, Learned, Scan, find_samples, learn, scan, told
-from kindling.data.images.pixels import is_grey, middle_square, read_image
+from kindling.data.images.pixels import ImageForm, is_grey
 from kindling.data.images.reading import Images, Pixels, free_memory
 from kindling.data.loading import BalancedShuffle, EpochShuffle, global_seed
-from kindling.data.split import check_split
+from kindling.data.split import check_fold, check_split
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.schema import matches
@@ -57,6 +56,9 @@ class ImageFolder(DataModule):
         samples: Image files, or folders of them and of folders, to predict instead of the test set.
         batch_size: Images per batch.
         num_workers: Threads that read images ahead of time; unless given one less than there are cores.
+        folds: For cross-validation: to how many folds all images but those for test are shared out, those of
+            ``root/val`` too. ``fit`` trains a run for each of them.
+        fold: Number, from 0, of the fold to validate with; the others are to train with.
 
     Raises:
         DataError: There are no images, too few, or others than the checkpoint was trained on; one can't be read.
@@ -86,6 +88,8 @@ class ImageFolder(DataModule):
         samples: str | list[str] | None = None,
         batch_size: int = 32,
         num_workers: int | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers or 0)
         for option, value, known in (("augment", augment, Augment), ("unreadable", unreadable, Unreadable)):
@@ -94,8 +98,10 @@ class ImageFolder(DataModule):
         if image_size is not None and not 1 <= image_size <= 10_000:
             raise UsageError(f"--data.image_size {image_size}: should be from 1 to 10,000")
         check_split(split, seed)
+        check_fold(folds, fold)
         self.root, self.given_size, self.change, self.threads = Path(root), image_size, augment, num_workers
-        self.split, self.seed, self.balance, self.unreadable, self.cache = split, seed, balance, unreadable, cache
+        self.balance, self.unreadable, self.cache = balance, unreadable, cache
+        self._options = {"split": list(split), "seed": seed, "folds": folds, "fold": fold}  # of the split
         self.files, self.left_out = find_samples(samples)
         self._learned: Learned | None = None
         self._is_new = False  # whether it was learned here, and not taken from a checkpoint
@@ -108,21 +114,22 @@ class ImageFolder(DataModule):
         if self._learned is None:
             found = scan(self.root)
             skipped = self._unreadable(self.root, sorted(found.paths))
-            learned, self._lines = learn(found, self.split, self.seed, skipped)
+            learned, self._lines = learn(found, self._options, skipped)
             paths = learned.paths("train")
             grey = {is_grey(self.root / path) for path in paths[:: -(-len(paths) // LOOKED_AT)]} - {None}
-            self._learned = replace(learned, options=self._options, channels=1 if grey == {True} else 3)
+            self._learned = replace(learned, channels=1 if grey == {True} else 3)
             self._is_new = True
         return self._learned
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"split": list(self.split), "seed": self.seed}
 
     @property
     def image_size(self) -> int:
         known = self._learned.image_size if self._learned else None
         return self.given_size or known or self.usual_image_size or USUAL_SIZE
+
+    @property
+    def image_form(self) -> ImageForm:
+        mode: Literal["L", "RGB"] = "L" if self._learned and self._learned.channels == 1 else "RGB"
+        return ImageForm(mode, self.image_size, "white", "middle square")
 
     @property
     def facts(self) -> Facts:
@@ -243,9 +250,8 @@ class ImageFolder(DataModule):
         return Images(folder, paths, labels, self._read, shape, threads, hold)
 
     def _read(self, path: Path) -> Pixels:
-        size, mode = self.image_size, "L" if self._learned and self._learned.channels == 1 else "RGB"
         try:
-            return read_image(path, mode, "white", partial(middle_square, size=size), size)
+            return self.image_form.read(path)
         except DataError as error:
             raise DataError(f"{error}, with --data.unreadable skip") from error
 

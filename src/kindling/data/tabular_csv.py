@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 
 from kindling.console import say
 from kindling.data.base import DataModule
-from kindling.data.split import check_split
+from kindling.data.split import check_fold, check_split
 from kindling.data.table import decisions
 from kindling.data.table.file import open_table
 from kindling.data.table.forms import expand
-from kindling.data.table.learned import Learned, Options, TableRows, check_columns, split_table
-from kindling.data.table.names import LISTS, names_in
+from kindling.data.table.learned import Learned, Options, TableRows, split_table
+from kindling.data.table.names import LISTS, check_columns, names_in
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.schema import matches
@@ -51,6 +51,9 @@ class TabularCSV(DataModule):
         predict_path: Table of rows to predict instead of the test rows; needs no target.
         batch_size: Rows per batch.
         seed: Of the split, independent of ``--seed_everything``.
+        folds: For cross-validation: to how many folds all rows but those for test are shared out. ``fit`` trains a run
+            for each of them.
+        fold: Number, from 0, of the fold to validate with; the others are to train with.
 
     Raises:
         DataError: A table can't be read, doesn't hold what its columns promise, or is not the one trained on.
@@ -77,12 +80,15 @@ class TabularCSV(DataModule):
         predict_path: str | None = None,
         batch_size: int = 32,
         seed: int = 0,
+        folds: int | None = None,
+        fold: int | None = None,
     ) -> None:
         super().__init__(batch_size)
         for option, value, known in (("gaps", gaps, get_args(Gaps)), ("task", task, get_args(Task))):
             if value not in known:
                 raise UsageError(f"--data.{option} {value}: one of {', '.join(known)}")
         check_split(split, seed)
+        check_fold(folds, fold)
         if not target:
             raise UsageError("--data.target: name a column to predict")
         self.path, self.test_path, self.predict_path = path, test_path, predict_path
@@ -96,6 +102,8 @@ class TabularCSV(DataModule):
             "task": task,
             "split": list(split),
             "seed": seed,
+            "folds": folds,
+            "fold": fold,
         }
         self._learned: Learned | None = None
         self._parts: list[TableRows] | None = None  # training, validation and test rows of ``path``

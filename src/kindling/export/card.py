@@ -1,9 +1,7 @@
-"""What lies beside an exported network: ``MODEL_CARD.md`` for people, ``preprocessing.json`` for programs."""
+"""``MODEL_CARD.md``: what people need to know of an exported network."""
 
 import json
-import platform
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -84,35 +82,6 @@ def path(thing: object) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-def interface(model: SupervisedModule, data: DataModule, x: Tensor) -> dict[str, Any]:
-    """Input and output of a whole network, as plain data; ``x`` are raw inputs (N, ...)."""
-    task, facts, learned = model.task, model.task.facts, data.state_dict()
-    given: dict[str, Any] = {"name": "x", "shape": ["N", *x.shape[1:]], "dtype": str(x.dtype).removeprefix("torch.")}
-    if facts.image_size:
-        given["meaning"] = data.pixels
-    else:
-        given["meaning"] = "rows of a table, its columns in this order, numbers in their own units"
-        given["columns"] = [{"column": name, **_cells(name, learned)} for name in facts.feature_names]
-    meaning = {"regression": f"{facts.target}, in its own unit", "multilabel": "probability of each tag"}
-    predictions = model.predict_step((data.normalize(x[:1]),))
-    columns = list(task.prediction_columns(predictions) if facts.kind == "regression" else facts.class_names)
-    answer: dict[str, Any] = {"name": "prediction", "shape": ["N", *predictions.shape[1:]], "dtype": "float32"}
-    answer |= {"meaning": meaning.get(facts.kind, "probability of each class"), "columns": columns}
-    return {"input": given, "output": answer}
-
-
-def _cells(column: str, learned: dict[str, Any]) -> dict[str, Any]:
-    """Which numbers stand for the texts and gaps of a table's column."""
-    if column in learned.get("numeric", {}):
-        column, form, detail = learned.get("forms", {}).get(column, ("", "", ""))
-        since = {"since": "1970-01-01, in days"} if "%" in form and not detail else {}
-        return {"gap": "NaN"} | ({"read_from": column, "form": form, "detail": detail, **since} if column else {})
-    if column in learned.get("categorical", {}):
-        texts = learned["categorical"][column]
-        return {"texts": {text: n for n, text in enumerate(texts)}, "gap": len(texts), "unseen": -1}
-    return {}
-
-
 def page(
     folder: Path,
     differences: dict[str, float],
@@ -121,11 +90,14 @@ def page(
     checkpoint: Checkpoint,
     content: dict[str, Any],
     x: Tensor,
+    described: dict[str, Any],
+    scores: dict[str, float],
 ) -> str:
     """The model card of files in a folder, where an older card may describe other ones; ``x`` are raw inputs (N, ...).
 
-    Raises:
-        RunError: A file that should hold the scores is damaged.
+    Args:
+        described: By ``interface.describe``.
+        scores: Of ``known_scores``.
     """
     facts, epoch, step = model.task.facts, content.get("epoch"), content.get("global_step")
     card = folder / "MODEL_CARD.md"
@@ -135,13 +107,12 @@ def page(
         files[name] = f"| {name} | {checkpoint.file}, epoch {epoch} | {difference:.1e} | {date.today()} |"
     trained_on = (content.get("config") or {}).get("data") or {"class_path": path(data), "init_args": data.hparams}
     options = [f"{option} {value}" for option, value in trained_on.get("init_args", {}).items() if value is not None]
-    known = _known_scores(checkpoint.run, epoch, step)
-    scores = [f"- {name} {short(score)}{unit_of(name, model)}" for name, score in known.items()]
-    if any(name.startswith(BASELINE) for name in known):
-        scores.append(f"\nThe baseline is: {model.task.baseline}.")
-    described = interface(model, data, x)
+    lines = [f"- {name} {short(score)}{unit_of(name, model)}" for name, score in scores.items()]
+    if any(name.startswith(BASELINE) for name in scores):
+        lines.append(f"\nThe baseline is: {model.task.baseline}.")
     texts: dict[str, Any] = (
         described
+        | described["versions"]
         | {
             "network": type(model),
             "arguments": ", ".join(f"{name}={value!r}" for name, value in model.hparams.items()),
@@ -157,20 +128,21 @@ def page(
             "features": ", ".join(facts.feature_names),
             "x_shape": (1, *x.shape[1:]),
             "normalized_shape": tuple(data.normalize(x[:1]).shape),
-            "scores": "\n".join(scores) or "None are kept of these weights.",
+            "scores": "\n".join(lines) or "None are kept of these weights.",
             "files": "\n".join(files[name] for name in sorted(files)),
             "checkpoint": checkpoint.file,
-            "python": platform.python_version(),
-            "torch": version("torch"),
-            "lightning": version("lightning"),
         }
     )
     examples = (f"### {n}\n\n```python\n{code.format(**texts)}\n```" for n, code in EXAMPLES.items() if n in files)
     return CARD.format(**texts, examples="\n\n".join(examples))
 
 
-def _known_scores(run: Run, epoch: int | None, step: int | None) -> dict[str, float]:
-    """The scores of the weights of one epoch, in training and in a test."""
+def known_scores(run: Run, epoch: int | None, step: int | None) -> dict[str, float]:
+    """The scores of the weights of one epoch, in training and in a test.
+
+    Raises:
+        RunError: A file that should hold them is damaged.
+    """
     row = next((row for row in run.metrics() if (row["epoch"], row["step"]) == (str(epoch), str(step))), {})
     found = {name: float(score) for name, score in row.items() if "/" in name and score}
     if (test := run.folder / "test.json").is_file():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kindling.errors import RunError
 
+FORMAT = 2  # of preprocessing.json, which lies beside the network
 Array = NDArray[np.float32]
 
 
@@ -57,7 +58,10 @@ def load(file: Path) -> Callable[[Array], Array]:
     if file.suffix == ".onnx":
         import onnxruntime  # type: ignore[import-untyped]
 
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # its threads would keep all cores busy while they wait for the next batch, and a server reads requests then
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         return lambda x: session.run(None, {"x": x})[0]
     import torch
 

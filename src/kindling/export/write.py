@@ -9,6 +9,7 @@ import logging
 from contextlib import redirect_stderr
 from importlib.util import find_spec
 from io import BytesIO, StringIO
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from kindling.data.base import DataModule
 from kindling.data.loading import take
 from kindling.errors import RunError, UsageError
-from kindling.export import card, check
+from kindling.export import card, check, interface
 from kindling.models.base import SupervisedModule
 from kindling.runs import atomic
 from kindling.runs.find import Checkpoint
@@ -29,6 +30,10 @@ from kindling.runs.find import Checkpoint
 FORMATS = ("weights", "onnx", "pt2")
 CHECKED_SAMPLES = 200
 TOLERANCE = 1e-4  # of a probability, or of a number in standard deviations; weights must give exactly the same
+
+
+class NotWritten(RunError):  # noqa: N818
+    """A format can't hold the network or its data."""
 
 
 class WholeNetwork(nn.Module):
@@ -84,6 +89,10 @@ def export(
     x = take(data.test_set, range(0, size, -(-size // CHECKED_SAMPLES)))[0]  # (N, ...) raw, from all over the test set
     if not isinstance(x, Tensor):
         raise UsageError(f"export takes inputs that are tensors, and those of {type(data).__name__} are not")
+    scores = card.known_scores(checkpoint.run, content.get("epoch"), content.get("global_step"))
+    described = interface.describe(model, data, checkpoint, content, x, whole=format != "weights")
+    of_others = {name: score for name, score in scores.items() if name.startswith(("val/", "test/"))}
+    described["scores"] = {name: score for name, score in of_others.items() if isfinite(score)}
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_leftovers(folder, ".part-*", age=atomic.DAY)
     with TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
@@ -95,13 +104,13 @@ def export(
             error.filename = str(folder)  # instead of the temporary one
             raise
         with atomic.folder_lock(folder):
-            page = card.page(folder, differences, model, data, checkpoint, content, x)
+            page = card.page(folder, differences, model, data, checkpoint, content, x, described, scores)
             for name, difference in differences.items():
                 (part / name).replace(folder / name)
                 print(f"largest difference on {len(x)} samples {difference:.1e} -> {folder / name}")
             if format != "weights":
                 with atomic.atomic_write(folder / "preprocessing.json") as stream:
-                    json.dump(card.interface(model, data, x), stream, indent=2, ensure_ascii=False)
+                    json.dump(described, stream, indent=2, ensure_ascii=False, allow_nan=False)
                 print(f"what goes in and comes out -> {folder / 'preprocessing.json'}")
             with atomic.atomic_write(folder / "MODEL_CARD.md") as stream:
                 stream.write(page)
@@ -132,7 +141,7 @@ def _write_whole_network(file: Path, model: SupervisedModule, data: DataModule, 
         if "specialized it to be a constant" in str(error):
             why = "it fixes the batch size; take x.shape[0] for it, not len(x)"
         what = f"{type(model).__name__} after the normalize of {type(data).__name__}"
-        raise RunError(f"{what} can't be written as {file.suffix[1:]}: {why}") from error
+        raise NotWritten(f"{what} can't be written as {file.suffix[1:]}: {why}") from error
     file.write_bytes(content)
     expected = model.predict_step((data.normalize(x),)).numpy()
     spacing = float(np.spacing(np.abs(expected).max()))  # between a float32 and the next, which is wide for large ones

@@ -33,6 +33,9 @@ def draw(rates: Sequence[float], losses: Sequence[float], found: float, title: s
     axes.plot(rates, losses, color=BLUE, label="training loss, smoothed")
     axes.axvline(found, color=VERMILION, linestyle="--", label=f"falls fastest: {found:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel=f"loss{unit}")
+    axes.xaxis.set_major_formatter(
+        "{x:g}"
+    )  # the usual one writes powers as mathematics, which our style prints as typed
     axes.grid(True)
     axes.legend()
     return figure

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kindling.errors import RunError
-from kindling.runs.folder import Run, newest_first
+from kindling.runs.folder import Run, newest_first, winner
 
 LIMITS = ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")  # of the Trainer
 
@@ -56,7 +56,7 @@ def find(wanted: str, logs: Path, *, resume: bool = False, model: str | None, pr
         RunError: There is no such run, checkpoint or file.
     """
     if wanted in ("best", "last"):
-        runs = newest_first(logs, model)
+        runs = (one for run in newest_first(logs, model) for one in run.members or [run])
         files = (file for run in runs if (file := run.best if wanted == "best" else run.last).is_file())
         if best_or_last := next(files, None):
             return replace(at(best_or_last), other=_name_of_next(at(other).run for other in files))
@@ -67,7 +67,15 @@ def find(wanted: str, logs: Path, *, resume: bool = False, model: str | None, pr
         )
     for folder in (Path(wanted), logs / wanted):
         if folder.is_dir():
-            run = Run(folder)
+            if (folder / "sweep.yaml").is_file() and not winner(folder):
+                raise RunError(f"--ckpt_path {wanted}: no trial of this sweep has been trained here to its end yet")
+            run = winner(folder) or Run(folder)
+            if run.holds_several:
+                if resume:
+                    return resume_point(run)
+                names = [member.name for member in run.members]
+                which = f", such as the best, --ckpt_path {names[0]}" if run.best_member else f": {', '.join(names)}"
+                raise RunError(f"--ckpt_path {wanted}: there are several runs in {run}: name one of them{which}")
             if resume and run.to_resume_from:
                 return resume_point(run)
             if not resume and run.best.is_file():
@@ -76,7 +84,7 @@ def find(wanted: str, logs: Path, *, resume: bool = False, model: str | None, pr
     file = Path(wanted)
     if file.is_file():
         return at(file)
-    there = ", ".join(run.folder.name for run in newest_first(logs)) or "none"
+    there = ", ".join(run.name for run in newest_first(logs)) or "none"
     raise RunError(
         f"--ckpt_path {wanted}: no such file or run; give best, last, a file, or a run (under {logs}: {there})"
     )
@@ -91,7 +99,9 @@ def at(file: Path) -> Checkpoint:
 
 
 def resume_point(run: Run) -> Checkpoint:
-    """The checkpoint that training resumes from in the run's own folder."""
+    """The checkpoint that training resumes from in the run's own folder; of several runs, the options of all."""
+    if run.holds_several:
+        return Checkpoint(run.config_file, run, is_last=True)
     file, *others = run.to_resume_from
     return Checkpoint(file, run, tuple(others), is_last=True)
 
@@ -105,19 +115,24 @@ def find_unfinished(logs: Path, *, model: str | None, limits: Mapping[str, Any])
     Raises:
         RunError: What a run keeps about itself can't be read.
     """
-    runs = (
-        run
-        for run in newest_first(logs, model)
-        if run.to_resume_from and (run.previous.is_file() or _goes_further(run, limits))
-    )
+    runs = (run for run in newest_first(logs, model) if not has_ended(run, limits))
     run = next(runs, None)
     return replace(resume_point(run), other=_name_of_next(runs)) if run else None
 
 
 def _name_of_next(runs: Iterator[Run]) -> str:
     with suppress(RunError):  # of a run that is not asked for
-        return next((run.folder.name for run in runs), "")
+        return next((run.name for run in runs), "")
     return ""
+
+
+def has_ended(run: Run, limits: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to resume; of several runs, none that is to be resumed."""
+    if run.unfinished.is_file():
+        return False
+    if members := run.members:
+        return all(has_ended(member, limits) for member in members)
+    return not (run.to_resume_from and (run.previous.is_file() or _goes_further(run, limits)))
 
 
 def _goes_further(run: Run, limits: Mapping[str, Any]) -> bool:

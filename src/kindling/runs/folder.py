@@ -1,14 +1,17 @@
 """Where training runs live. Nothing here needs torch."""
 
+import csv
 import errno
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from kindling.errors import RunError, UsageError
 from kindling.runs.csv_files import read_rows
@@ -50,10 +53,40 @@ class Run:
         return [file for file in (self.last, self.previous, self.best) if file.is_file()]
 
     @property
+    def unfinished(self) -> Path:
+        """An empty file in a folder of several runs; it is there until all of them have ended."""
+        return self.folder / "unfinished"
+
+    @property
+    def holds_several(self) -> bool:
+        return self.unfinished.is_file() or bool(self.members)
+
+    @property
+    def members(self) -> list["Run"]:
+        """The runs in a folder of several, such as one for each fold: the best first, where that is known."""
+        found = [Run(file.parent) for file in self.folder.glob("fold_*/config.yaml")]
+        return sorted(found, key=lambda run: (run.folder.name != self.best_member, _number(run.folder)))
+
+    @property
+    def best_member(self) -> str:
+        """Name of the best of them, which ``best.txt`` holds; empty before there is such a file."""
+        file = self.folder / "best.txt"
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+    @property
+    def name(self) -> str:
+        """As ``--ckpt_path`` takes it: ``version_3``, or ``version_4/fold_0`` for one in a folder of several."""
+        return str(self.folder).rpartition(f"{LOGS}/")[2]
+
+    @property
     def root(self) -> str | None:
         """The ``--trainer.default_root_dir`` under which it lies; None for the working directory, and elsewhere."""
-        logs = self.folder.resolve().parent
-        return None if logs.name != LOGS or logs.parent == Path.cwd() else str(self.folder.parent.parent)
+        above = self.folder.parent
+        while above.resolve().name != LOGS:  # a run of a sweep, or of one of several folds, lies deeper
+            if above.parent == above:
+                return None
+            above = above.parent
+        return None if above.resolve().parent == Path.cwd() else str(above.parent)
 
     @property
     def config_file(self) -> Path:
@@ -124,16 +157,52 @@ def claim(logs: Path, name: str = USUAL_NAME) -> Run:
         raise RunError(f"no run can be kept in {logs} ({error.strerror}): give --trainer.default_root_dir") from error
 
 
+@contextmanager
+def locked(folder: Path, used: str = "trained") -> Iterator[None]:
+    """Let this process alone work in the folder of a run, or of several.
+
+    Raises:
+        RunError: Another one does.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)  # free again with this process, however that ends
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"{folder} is being {used} by another process: wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
 def newest_first(logs: Path, model: str | None = None) -> Iterator[Run]:
     """Training runs, newest first; only those of the network class ``model`` where it is given."""
     folders = [f for f in logs.iterdir() if _number(f) >= 0] if logs.is_dir() else []
     for folder in sorted(folders, key=_number, reverse=True):
-        run = Run(folder)
+        run = winner(folder) or Run(folder)
         if run.config_file.is_file() and (model is None or run.model == model):
             yield run
 
 
+def sweeps(logs: Path) -> list[Path]:
+    """Folders of sweeps, newest first."""
+    folders = [f for f in logs.iterdir() if (f / "sweep.yaml").is_file()] if logs.is_dir() else []
+    return sorted(folders, key=_number, reverse=True)
+
+
+def winner(sweep: Path) -> Run | None:
+    """The run of a sweep's best trial; None while there is none on this machine."""
+    file = sweep / "sweep.csv"
+    if not file.is_file():
+        return None
+    with file.open(newline="", encoding="utf-8") as lines:
+        best = next(csv.DictReader(lines), {})
+    run = Run(sweep / best.get("run", ""))
+    return run if best.get("state") == "complete" and run.best.is_file() else None
+
+
 def _number(folder: Path) -> int:
     name, _, number = folder.name.rpartition("_")
-    is_run = name == USUAL_NAME or Run(folder).config_file.is_file()
+    is_run = name == USUAL_NAME or Run(folder).config_file.is_file() or (folder / "sweep.yaml").is_file()
     return int(number) if is_run and re.fullmatch(r"[0-9]+", number) else -1

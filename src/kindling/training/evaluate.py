@@ -1,5 +1,6 @@
 """What is done with a trained network: test, validate, predict and export; and the search for a learning rate."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from lightning.pytorch.tuner import Tuner
 
 from kindling.callbacks.after_epoch import rounded
 from kindling.callbacks.report import publish
-from kindling.callbacks.report.predictions import PredictionWriter
+from kindling.callbacks.report.predictions import Predictions, PredictionWriter
 from kindling.callbacks.report.score_files import ScoreFile, unit_of
 from kindling.callbacks.report.test_report import TestReport
 from kindling.console import say
@@ -50,9 +51,30 @@ def evaluate(job: Job) -> dict[str, float]:
 def predict(job: Job) -> None:
     """Write ``predictions.csv`` into the folder of the run that the checkpoint is of."""
     checkpoint = _announce(job)
-    trainer = make_trainer(job, None, [PredictionWriter(checkpoint.run.folder)], logger=False)
+    _predict(job, lambda found: found.write(checkpoint.run.folder))
+
+
+def predict_fold(job: Job) -> tuple[list[Any], Predictions]:
+    """What the network says of the samples that it was validated with.
+
+    Returns:
+        Also by what these are sorted among those of the other folds.
+    """
+    data: Any = job.data
+    data.setup("validate")
+    data.predict_set = data.val_set
+    data.setup = lambda stage: None
+    found: list[Predictions] = []
+    _predict(job, found.append)
+    order = getattr(data.val_set, "order", range(len(data.val_set)))
+    return [order[row] for row in found[0].rows], found[0]
+
+
+def _predict(job: Job, write: Callable[[Predictions], object]) -> None:
+    assert job.checkpoint
+    trainer = make_trainer(job, None, [PredictionWriter(write)], logger=False)
     trainer.predict(
-        job.model, datamodule=job.data, ckpt_path=checkpoint.file, weights_only=True, return_predictions=False
+        job.model, datamodule=job.data, ckpt_path=job.checkpoint.file, weights_only=True, return_predictions=False
     )
 
 

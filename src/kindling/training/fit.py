@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, Trainer
 
 from kindling.callbacks.report.curves import Curves
@@ -25,7 +24,7 @@ from kindling.models.base import SupervisedModule
 from kindling.registry import import_class
 from kindling.runs import csv_files
 from kindling.runs.atomic import atomic_write, remove_leftovers
-from kindling.runs.folder import LOGS, USUAL_NAME, Run, claim
+from kindling.runs.folder import LOGS, USUAL_NAME, Run, claim, locked
 from kindling.runs.trust import Options
 from kindling.training import loggers
 from kindling.training.job import Job, say_choice
@@ -34,13 +33,22 @@ from kindling.training.resume import flat
 from kindling.training.trainer import make_trainer
 
 
-def fit(job: Job, test_after_fit: bool = False, histograms: bool = False, name: str | None = None) -> Run | None:
+def fit(
+    job: Job,
+    test_after_fit: bool = False,
+    histograms: bool = False,
+    name: str | None = None,
+    folder: Path | None = None,
+    is_drawn: bool = True,
+) -> Run | None:
     """Train.
 
     Args:
         test_after_fit: Test the best checkpoint at the end.
         histograms: Show the distributions of weights and gradients in TensorBoard.
         name: What the run's folder is called before its number; None for ``version``.
+        folder: The run's folder, such as one of several in the folder of a sweep; None for the next number.
+        is_drawn: Whether to draw the curves of its scores.
 
     Returns:
         The run; None for a ``fast_dev_run``, which keeps nothing.
@@ -51,10 +59,10 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False, name: 
     """
     if test_after_fit and isinstance(job.data, DataModule) and job.data.predict_needs:
         raise UsageError("--test_after_fit true: the data has no test set: leave the option out, or add one")
-    run = job.run = _run_folder(job, name)
+    run = job.run = _run_folder(job, name, folder)
     _change_optimizer_options(job)
     try:
-        trainer = make_trainer(job, run, _callbacks(job, run, test_after_fit, histograms))
+        trainer = make_trainer(job, run, _callbacks(job, run, test_after_fit, histograms, is_drawn))
         with _opened(job, run):
             _announce(job, run, trainer)
             loggers.start(trainer.loggers)
@@ -77,21 +85,32 @@ def fit(job: Job, test_after_fit: bool = False, histograms: bool = False, name: 
     return run
 
 
-def _run_folder(job: Job, name: str | None) -> Run | None:
+def _run_folder(job: Job, name: str | None, folder: Path | None) -> Run | None:
     if job.options["trainer"]["fast_dev_run"]:
         return None  # keeps nothing
     if job.resumes and job.checkpoint:
         run = job.checkpoint.run
-        if name is not None and run.folder.name.rpartition("_")[0] != name:
-            raise UsageError(f"--name {name}: training resumes in {run}, which has its name already: leave it out")
+        check_name(run, name)
         run.check_writable()
         return run
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Run(folder)
     logs = Path(job.options["trainer"]["default_root_dir"] or "") / LOGS
     # other processes of this training learn the folder from the first, when they have met
     return claim(logs, name or USUAL_NAME) if is_first_process() else Run(logs / "version_x")
 
 
-def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool) -> list[Callback]:
+def check_name(run: Run, name: str | None) -> None:
+    """
+    Raises:
+        UsageError: A run that is resumed has another name.
+    """
+    if name is not None and run.folder.name.rpartition("_")[0] != name:
+        raise UsageError(f"--name {name}: training resumes in {run}, which has its name already: leave it out")
+
+
+def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool, is_drawn: bool) -> list[Callback]:
     callbacks: list[Callback] = []
     if run is not None:
         if test_after_fit:
@@ -99,7 +118,8 @@ def _callbacks(job: Job, run: Run | None, test_after_fit: bool, histograms: bool
         shown = flat(job.options | {"trainer": {"max_epochs": job.options["trainer"]["max_epochs"]}})
         shown = {key: value for key, value in shown.items() if value != "null"}
         every = job.options["checkpoint_every"]
-        callbacks += [MetricsWriter(run.folder, shown, _changed(job.options)), Curves(run.folder), Graph()]
+        callbacks += [MetricsWriter(run.folder, shown, _changed(job.options))]
+        callbacks += [Curves(run.folder), Graph()] if is_drawn else []
         callbacks += [Histograms()] if histograms else []
         if job.options["trainer"]["enable_checkpointing"] is not False:
             callbacks.append(BestAndLast(run.folder, job.monitor.name, job.options, every, job.monitor.mode))
@@ -140,12 +160,7 @@ def _opened(job: Job, run: Run | None) -> Iterator[None]:
         yield
         return
     run.metrics()  # where they can't be read, nothing is written
-    lock = FileLock(run.folder / ".lock", timeout=0)  # free again with this process, however that ends
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunError(f"{run} is being trained by another process: wait for it, or stop it") from error
-    try:
+    with locked(run.folder):
         names = ("checkpoints/*", "config.yaml", "metrics.csv", "curves.png")
         remove_leftovers(run.folder, *(f"{name}.*part" for name in names))
         if job.start.damaged:
@@ -153,13 +168,14 @@ def _opened(job: Job, run: Run | None) -> Iterator[None]:
             say(f"{job.start.damaged} can't be read: set aside as {aside.name}, resuming from the one before")
         if run.previous.is_file() and "events" in job.content:
             loggers.truncate_events(run.folder, job.content["events"])
-        with atomic_write(run.config_file) as file:
-            file.write(f"# {job.program} fit -c {run.config_file}  trains the same again\n")
-            file.write(yaml.safe_dump(job.options, sort_keys=False, allow_unicode=True))
+        write_config(run, job.options, job.program)
         yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+
+
+def write_config(run: Run, options: Options, program: str) -> None:
+    with atomic_write(run.config_file) as file:
+        file.write(f"# {program} fit -c {run.config_file}  trains the same again\n")
+        file.write(yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
 
 
 def _announce(job: Job, run: Run | None, trainer: Trainer) -> None:

@@ -48,7 +48,9 @@ class Start:
 def say_choice(checkpoint: Checkpoint) -> None:
     """Where the newest of several runs was chosen, say so, and how to choose another."""
     if checkpoint.other:
-        say(f"This is the newest run; for another one, type e.g. --ckpt_path {checkpoint.other}")
+        folder, kind = checkpoint.run.folder, checkpoint.run.folder.name.partition("_")[0]
+        best = f"the best {kind} of " if folder.name == Run(folder.parent).best_member else ""
+        say(f"This is {best}the newest run; for another one, type e.g. --ckpt_path {checkpoint.other}")
 
 
 @dataclass

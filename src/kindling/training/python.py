@@ -216,4 +216,7 @@ def _start(resume: str, options: dict[str, Any]) -> Start | None:
     limits = {name: trainer[name] for name in find.LIMITS}
     model = options["model"]["class_path"].rpartition(".")[2] if resume in ("last", "auto") else None
     found = find.find_to_resume(resume, logs, limits=limits, model=model, program="kindling")
+    if found and found.run.holds_several:
+        what = f"resume={resume!r}: there are several runs in {found.run}"
+        raise UsageError(f"{what}: name one of them, or type  kindling fit --ckpt_path {found.run}")
     return Start.read(found) if found else None

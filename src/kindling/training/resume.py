@@ -29,7 +29,7 @@ def check_resumable(checkpoint: Checkpoint, content: Options, options: Options) 
     """
     checkpoints.check_trainable(content, checkpoint.file)
     restored = content.get("config", {})
-    if "mid_epoch" in content and restored.get("data") != options["data"]:
+    if "mid_epoch" in content and differences({"data": restored.get("data")}, options):
         raise UsageError("--data: the checkpoint is from within an epoch, whose data and batches can't change")
     _check_optimizer(restored, options)
     _check_averaging(content, options)
@@ -91,12 +91,12 @@ def _ended(checkpoint: Checkpoint, content: Options, options: Options) -> str:
 
 
 def differences(restored: Options, options: Options) -> list[str]:
-    """A line for each option that isn't what the checkpoint's run had."""
+    """A line for each option that isn't what the checkpoint's run had; one that it did not know was null."""
     then, now = flat(restored), flat({key: options[key] for key in restored})
     return [
         f"--{key} {now.get(key, 'is gone')} (in the checkpoint's run: {then.get(key, 'not set')})"
         for key in [*now, *(k for k in then if k not in now)]
-        if then.get(key) != now.get(key)
+        if then.get(key, "null") != now.get(key, "null")
     ]
 
 

@@ -1,6 +1,7 @@
 """What a prediction leaves behind: ``predictions.csv``, whose first rows are shown on the screen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,58 @@ from kindling.runs.csv_files import write
 from kindling.tasks.classification import Classification
 
 SHOWN_ROWS, SHOWN_COLUMNS = 10, 5  # on the screen
+Columns = dict[str, Sequence[Any]]
+
+
+@dataclass
+class Predictions:
+    """
+    Args:
+        rows: Which samples of the set they are of, ascending.
+        data: Columns that tell the samples apart.
+        truth: Which of them hold what is predicted.
+        columns: Those of the predictions; none where the task has none, as with an image per sample.
+        raw: What the network said, (N, ...).
+    """
+
+    rows: Sequence[int]
+    data: Columns
+    truth: set[str]
+    columns: Columns
+    raw: Tensor
+
+    def write(self, folder: Path) -> None:
+        """Write ``predictions.csv``, beside ``predictions.npy`` where the task has no columns; show the first rows."""
+        file = folder / "predictions.csv"
+        folder.mkdir(parents=True, exist_ok=True)
+        array = file.with_suffix(".npy")
+        described, added = self.data, self.columns
+        if added:
+            array.unlink(missing_ok=True)  # of another prediction
+        else:
+            described = described or {"sample": self.rows}
+            with atomic_write(array, "wb") as stream:
+                np.save(stream, self.raw.numpy())
+        described = beside(described, added)
+        write(file, described | added)
+        known = [name for name in described if name in self.truth][:SHOWN_COLUMNS]  # beside what is predicted
+        shown = [name for name in described if name not in self.truth][:SHOWN_COLUMNS] + known
+        if len(added) > SHOWN_COLUMNS and "p(" in list(added)[1]:
+            added = {"prediction": added["prediction"], "probability": self.raw.amax(dim=1).tolist()}
+        print(as_table({name: described[name] for name in shown} | dict(list(added.items())[:SHOWN_COLUMNS])))
+        print(f"{len(self.rows)} predictions -> {file if added else array}")
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Gathers the predictions from all processes, in the order of the data, and writes them into the run's folder.
+    """Gathers the predictions from all processes, in the order of the data.
 
-    They become columns of ``predictions.csv`` beside the data's own. Where the task has none for them, as with an
-    image per sample, they are written to ``predictions.npy``, in the order of the rows.
+    Args:
+        write: Called with them in the first process.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, write: Callable[[Predictions], object]) -> None:
         super().__init__(write_interval="batch")
-        self.file = folder / "predictions.csv"
+        self.write = write
         self._parts: list[tuple[list[int], Tensor]] = []
 
     def write_on_batch_end(
@@ -48,9 +89,7 @@ class PredictionWriter(BasePredictionWriter):
             return
         indices = torch.tensor([i for part, _ in parts for i in part])
         predictions = torch.cat([p for _, p in parts])[indices.argsort()]  # (N, ...)
-        self._write(trainer, pl_module, indices.sort().values.tolist(), predictions)
-
-    def _write(self, trainer: Trainer, pl_module: LightningModule, rows: list[int], predictions: Tensor) -> None:
+        rows = indices.sort().values.tolist()
         unknown = predictions.flatten(1).isnan().any(dim=1)
         if unknown.any():
             first = rows[int(unknown.int().argmax())] + 1
@@ -60,26 +99,14 @@ class PredictionWriter(BasePredictionWriter):
             )
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         described = data.describe(data.predict_set, rows) if hasattr(data, "describe") else {}
-        added = _columns(pl_module, data, predictions)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        array = self.file.with_suffix(".npy")
-        if added:
-            array.unlink(missing_ok=True)  # of another prediction
-        else:
-            described = described or {"sample": rows}
-            with atomic_write(array, "wb") as stream:
-                np.save(stream, predictions.numpy())
-        # a column of the data that has the name of a prediction is kept beside it
-        described = {f"{name} (data)" if name in added else name: list(of) for name, of in described.items()}
-        write(self.file, described | added)
         facts = getattr(data, "facts", None)
         truth = {facts.target, *facts.targets, *facts.class_names} if facts else set()
-        known = [name for name in described if name in truth][:SHOWN_COLUMNS]  # beside what is predicted
-        shown = [name for name in described if name not in truth][:SHOWN_COLUMNS] + known
-        if len(added) > SHOWN_COLUMNS and "p(" in list(added)[1]:
-            added = {"prediction": added["prediction"], "probability": predictions.amax(dim=1).tolist()}
-        print(_table({name: described[name] for name in shown} | dict(list(added.items())[:SHOWN_COLUMNS])))
-        print(f"{len(rows)} predictions -> {self.file if added else array}")
+        self.write(Predictions(rows, described, truth, _columns(pl_module, data, predictions), predictions))
+
+
+def beside(described: Mapping[str, Sequence[Any]], added: Collection[str]) -> Columns:
+    """Columns of the data; one that has the name of an added column is kept by another."""
+    return {f"{name} (data)" if name in added else name: of for name, of in described.items()}
 
 
 def _columns(network: LightningModule, data: object, predictions: Tensor) -> dict[str, Sequence[Any]]:
@@ -95,12 +122,13 @@ def _columns(network: LightningModule, data: object, predictions: Tensor) -> dic
     return Classification(Facts(in_features=1, class_names=names)).prediction_columns(predictions)
 
 
-def _table(columns: dict[str, list[Any]]) -> str:
-    cells = [[name, *map(_cell, values[:SHOWN_ROWS])] for name, values in columns.items()]
+def as_table(columns: Mapping[str, Sequence[Any]], most: int = SHOWN_ROWS) -> str:
+    """The first rows of columns, as lines for the screen."""
+    cells = [[name, *map(_cell, values[:most])] for name, values in columns.items()]
     widths = [max(map(len, column)) for column in cells]
     rows = zip(*cells, strict=True)
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    more = len(next(iter(columns.values()))) - SHOWN_ROWS
+    more = len(next(iter(columns.values()))) - most
     return "\n".join(lines + ([f"... and {more} more"] if more > 0 else []))
 
 

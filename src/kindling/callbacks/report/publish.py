@@ -15,7 +15,7 @@ from kindling.pictures import style
 from kindling.runs.atomic import atomic_write
 
 # TensorBoard opens the first two groups of tags: train and val
-SORTED_LAST = ("baseline", "best", "epoch", "gradients", "run", "test")
+SORTED_LAST = ("baseline", "best", "epoch", "gradients", "run", "sweep", "test")
 
 
 def publish(trainer: Trainer, file: Path, tag: str, step: int, draw: style.Draw) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kindling.callbacks.after_epoch import EpochListener
 from kindling.callbacks.resume.checkpoints import BestAndLast, may_stop
-from kindling.errors import ENDING_SIGNALS, RunError, Stopped
+from kindling.errors import ENDING_SIGNALS, Diverged, Stopped
 
 READ_EVERY = 50  # steps; reading a loss waits for the accelerator
 DIVERGED = 1000  # not the number of any signal
@@ -94,7 +94,7 @@ class GracefulStop(EpochListener):
             read: Whether to read the losses of a single process, which waits for the accelerator.
 
         Raises:
-            RunError: A loss was not finite.
+            Diverged: A loss was not finite.
         """
         problem = ""
         if trainer.world_size == 1:
@@ -108,7 +108,7 @@ class GracefulStop(EpochListener):
                 dist.all_gather_object(problems, self._problem)
                 problem = next(filter(None, problems))
         if problem:
-            raise RunError(problem)
+            raise Diverged(problem)
 
     def _read_losses(self, trainer: Trainer) -> str:
         """What to say about the first loss that is not finite; empty if all are."""

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kindling.errors import Stopped
@@ -16,32 +18,54 @@ def fit(job: "Job", test_after_fit: bool = False, histograms: bool = False, name
         histograms: Show the weights' distributions in TensorBoard.
         name: What to call the run: cars for lightning_logs/cars_0.
     """
-    from kindling.console import say
     from kindling.training.fit import fit as train
 
-    try:
+    with resumable(job):
         run = train(job, test_after_fit, histograms, name)
+    if run is not None:
+        say_next(job, run)
+
+
+@contextmanager
+def resumable(job: "Job", several: Run | None = None) -> Iterator[None]:
+    """Say how training resumes, whatever ends it.
+
+    Args:
+        several: The folder of all runs where this is one of several.
+    """
+    from kindling.console import say
+
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        say(f"\nInterrupted: {_remedy(job) or 'before anything was saved'}")
+        say(f"\nInterrupted: {_remedy(job, several) or 'before anything was saved'}")
         raise Stopped(stop.code if isinstance(stop, Stopped) else 130) from None
     except Exception as error:
-        if remedy := _remedy(job):
+        if remedy := _remedy(job, several):
             error.add_note(remedy)
         raise
-    if run is not None:
-        best = f"--ckpt_path best{_naming(job, run, 'model', 'data', 'loss')}"
-        curves = "  |  make tensorboard" if any(run.folder.glob("events.out.*")) else ""
-        needs = getattr(job.data, "predict_needs", "")
-        steps = [f"predict {best} {needs}", f"export {best}"] if needs else [f"test {best}", f"predict {best}"]
-        say(f"Next: {job.program} {'  |  '.join(steps)}{curves}")
 
 
-def _remedy(job: "Job") -> str:
+def say_next(job: "Job", run: Run) -> None:
+    """What to type next, where ``--ckpt_path best`` means this run."""
+    from kindling.console import say
+
+    best = f"--ckpt_path best{_naming(job, run, 'model', 'data', 'loss')}"
+    curves = "  |  make tensorboard" if any(run.folder.glob("events.out.*")) else ""
+    needs = getattr(job.data, "predict_needs", "")
+    steps = [f"predict {best} {needs}", f"export {best}"] if needs else [f"test {best}", f"predict {best}"]
+    say(f"Next: {job.program} {'  |  '.join(steps)}{curves}")
+
+
+def _remedy(job: "Job", several: Run | None) -> str:
     """How to resume a training; empty where nothing of it was saved."""
-    if job.run is None or not job.saved:
+    run = several or job.run
+    if run is None or not (job.saved or run.members):
         return ""
-    which = job.run if job.options["trainer"]["default_root_dir"] else "last"
-    return f"{job.program} fit --ckpt_path {which}{_naming(job, job.run, *job.options)}  resumes after step {job.saved}"
+    which = run if job.options["trainer"]["default_root_dir"] else "last"
+    of = f" of {job.run.folder.name}" if several and job.run else ""
+    after = f" after step {job.saved}{of}" if job.saved else ""
+    return f"{job.program} fit --ckpt_path {which}{_naming(job, run, *job.options)}  resumes{after}"
 
 
 def _naming(job: "Job", run: Run, *options: str) -> str:

@@ -14,8 +14,10 @@ def list() -> None:
     print("Datasets (--data)")
     for name, entry in DATA.items():
         print(f"  {name:18}{registry.summary(entry, name)}")
-    recipes = sorted(Path("configs").glob("*.yaml"))
-    if recipes:
-        print("Recipes (fit -c FILE)")
-    for file in recipes:
-        print(f"  {file}: {file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
+    recipes = {file: file.read_text(encoding="utf-8") for file in sorted(Path("configs").glob("*.yaml"))}
+    for command in ("fit", "sweep"):
+        texts = {file: text for file, text in recipes.items() if ("\nvary:" in text) == (command == "sweep")}
+        if texts:
+            print(f"Recipes ({command} -c FILE)")
+        for file, text in texts.items():
+            print(f"  {file}: {text.partition(chr(10))[0].lstrip('# ')}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kindling.data.images.pixels import KINDS, SUFFIXES
-from kindling.data.split import split_rows
+from kindling.data.split import split_folds, split_rows
 from kindling.errors import DataError
 
 SETS = ("train", "val", "test")
@@ -95,13 +95,14 @@ def scan(root: Path) -> Scan:
     return found
 
 
-def learn(found: Scan, split: Sequence[float], seed: int, unreadable: set[str]) -> tuple[Learned, list[str]]:
+def learn(found: Scan, options: dict[str, Any], unreadable: set[str]) -> tuple[Learned, list[str]]:
     """Share the images out to sets, but for those that can't be read; also lines on what is in no set.
 
     Raises:
         DataError: There are too few images or classes to learn from.
+        UsageError: There are more folds than images.
     """
-    root = found.root
+    root, split, seed, folds = found.root, options["split"], options["seed"], options["folds"]
     for classes in found.sets.values():
         for name, paths in classes.items():
             classes[name] = [path for path in paths if path not in unreadable]
@@ -117,11 +118,18 @@ def learn(found: Scan, split: Sequence[float], seed: int, unreadable: set[str]) 
     shares = list(split)
     if "train" in files:
         shares = [split[0] / sum(split[:2]), split[1] / sum(split[:2]), 0.0]
-    if "val" not in files:
+    if "val" not in files or folds:
         whole = files.pop("train", None) or files.pop("")
+        val = files.pop("val", None)
+        if val:
+            whole = [a + b for a, b in zip(whole, val, strict=True)]
         labels = np.repeat(np.arange(len(names)), [len(of_class) for of_class in whole])
         paths = [path for of_class in whole for path in of_class]
-        parts = split_rows(labels, shares, seed, str(root), "images")
+        none = np.empty(0, np.int64)
+        parts = (np.arange(len(paths)), none, none) if val else split_rows(labels, shares, seed, str(root), "images")
+        if folds:
+            of_classes = ((name, labels == n) for n, name in enumerate(names))
+            parts = split_folds(parts, labels, folds, seed, str(root), of_classes, what="images")[options["fold"]]
         for name, part in zip(SETS, parts, strict=True):
             if len(part):
                 files[name] = [[] for _ in names]
@@ -137,7 +145,7 @@ def learn(found: Scan, split: Sequence[float], seed: int, unreadable: set[str]) 
         alone = [c for c, paths in found.sets.get(name, {}).items() if paths and c not in names]
         lines += told(f"Classes in {name} alone, left out", alone)
     joined = {name: [BETWEEN.join(paths) for paths in files[name]] for name in SETS if name in files}
-    return Learned({}, names, joined), lines
+    return Learned(options, names, joined), lines
 
 
 def find_samples(samples: str | list[str] | None) -> tuple[list[str], list[str]]:

@@ -51,6 +51,12 @@ class Images(ByBatch):
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def order(self) -> list[tuple[int, str]]:
+        """By which they are sorted, also among those of other folds."""
+        labels: list[int] = [0] * len(self.paths) if self.labels is None else self.labels.tolist()
+        return list(zip(labels, self.paths, strict=True))
+
     def __getitems__(self, indices: list[int]) -> Batch:
         if self.held is not None and all(self._is_held[index] for index in indices):
             return self._batch(self.held[indices], indices)

@@ -1,16 +1,15 @@
 """The cells of one column as numbers, categories or codes, whatever type pandas gave them."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kindling.data.base import LARGEST
-from kindling.data.table.names import ColumnError
-from kindling.errors import DataError
+from kindling.data.table.names import CellError, ColumnError
+from kindling.facts import LARGEST
 
 # what people write beside the digits of a number, e.g. in 1,5 and 12'000 and 1.200,50 € and -5 %
 BESIDE_DIGITS = re.compile(
@@ -56,7 +55,7 @@ def numbers(column: pd.Series, place: Place, largest: float = LARGEST, remedy: s
     if beyond.any():
         row = int(beyond.argmax())
         what = f"{values[row]:g} in column {column.name} is too large, beyond {largest:.1e}"
-        raise DataError(f"{place(column.index[row])}: {what}: leave that cell empty")
+        raise CellError(f"{place(column.index[row])}: {what}: leave that cell empty", str(column.name))
     return values
 
 
@@ -78,6 +77,28 @@ def codes(column: pd.Series, code_of: Mapping[str, int], gap: int = -1) -> NDArr
     """The code (N,) of each cell's text, -1 for an unknown one."""
     places, distinct = pd.factorize(column)  # -1 for a gap, which is the last of the following
     return np.array([*(code_of.get(text, -1) for text in _as_texts(distinct)), gap])[places]
+
+
+def encode(
+    frame: pd.DataFrame, largest: Mapping[str, float], categorical: Mapping[str, Sequence[str]], place: Place
+) -> NDArray[np.float32]:
+    """Rows as ``TabularCSV.encode`` says, (N, C).
+
+    Args:
+        frame: Has each of the columns.
+        largest: For each column of numbers the largest size that one may have.
+        categorical: For each other column its categories, in the order of their codes.
+        place: Names a row of the frame, for a message.
+
+    Raises:
+        DataError: A number is none, or beyond ``largest``.
+    """
+    x = np.empty((len(frame), len(largest) + len(categorical)), dtype=np.float32)
+    for n, (column, limit) in enumerate(largest.items()):
+        x[:, n] = numbers(frame[column], place, limit)
+    for n, (column, known) in enumerate(categorical.items(), start=len(largest)):
+        x[:, n] = codes(frame[column], {text: code for code, text in enumerate(known)}, gap=len(known))
+    return x
 
 
 def _as_texts(distinct: Iterable[object]) -> list[str]:

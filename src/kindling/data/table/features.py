@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kindling.data.base import LARGEST
-from kindling.data.table.cells import Place, categories, codes, numbers
+from kindling.data.table.cells import Place, categories, encode
 from kindling.data.table.names import ColumnError
+from kindling.facts import LARGEST
 
 
 class Features:
@@ -26,6 +26,7 @@ class Features:
         self.names = (*numeric, *categorical)
         sizes = [len(known) + 1 for known in categorical.values()]
         self.size = len(numeric) + sum(sizes)  # numbers per row that normalize returns
+        self.largest = {name: min(std, 1) * LARGEST for name, (_, _, std) in numeric.items()}  # standardised, too
         fill, mean, std = (torch.tensor([values[n] for values in numeric.values()]) for n in range(3))
         column = torch.tensor([len(numeric) + n for n, size in enumerate(sizes) for _ in range(size)], dtype=torch.long)
         code = torch.tensor([float(code) for size in sizes for code in range(size)])
@@ -60,12 +61,7 @@ class Features:
 
     def encode(self, frame: pd.DataFrame, place: Place) -> Tensor:
         """(N, C) float32, as ``TabularCSV.encode`` says."""
-        x = np.empty((len(frame), len(self.names)), dtype=np.float32)
-        for n, (column, (_, _, std)) in enumerate(self.numeric.items()):
-            x[:, n] = numbers(frame[column], place, largest=min(std, 1) * LARGEST)  # standardised, too
-        for n, (column, known) in enumerate(self.categorical.items(), start=len(self.numeric)):
-            x[:, n] = codes(frame[column], {text: code for code, text in enumerate(known)}, gap=len(known))
-        return torch.from_numpy(x)
+        return torch.from_numpy(encode(frame, self.largest, self.categorical, place))
 
     def normalize(self, x: Tensor) -> Tensor:
         """Encoded rows (B, C) to standardised numbers and columns of 0 and 1, (B, size), on x's device."""

@@ -3,14 +3,17 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from math import floor
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kindling.data.base import LARGEST
 from kindling.data.table.cells import Place, are_numbers
 from kindling.data.table.names import ColumnError
+from kindling.facts import LARGEST
 
 # by the name of a number that the network gets: the column it is read from, and how. A date has its format and "",
 # "month" or "weekday"; a number has its decimal mark and its unit. Lists of texts, for a checkpoint.
@@ -69,11 +72,20 @@ def expand(frame: pd.DataFrame, forms: Mapping[str, Sequence[str]], place: Place
     return frame.assign(**found)
 
 
+def written(value: float, form: str, detail: str) -> str:
+    """A cell that is read as a number, or as a date that is ``value`` days after 1970-01-01."""
+    if form not in DIGITS:
+        return (date(1970, 1, 1) + timedelta(days=floor(value))).strftime(form)
+    sign, digits = "-" if value < 0 else "", f"{Decimal(str(abs(value))):,f}"
+    if form == ",":
+        digits = digits.translate(str.maketrans(",.", ".,"))
+    return f"{sign}{detail}{digits}" if detail in ("$", "£") else f"{sign}{digits} {detail}".strip()
+
+
 def shown(form: str, detail: str) -> str:
     """How a message names a form, e.g. ``DD.MM.YYYY`` and ``1.234,5 km``."""
     if form in DIGITS:
-        digits = "1,234.5" if form == "." else "1.234,5"
-        return f"{detail}{digits}" if detail in ("$", "£") else f"{digits} {detail}".strip()
+        return written(1234.5, form, detail)
     names = {"%Y": "YYYY", "%y": "YY", "%m": "MM", "%d": "DD", "%b": "Jan", "%B": "January"}
     return re.sub("%.", lambda code: names[code[0]], form)
 

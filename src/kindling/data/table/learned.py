@@ -11,12 +11,12 @@ from torch import Tensor
 
 from kindling.console import say
 from kindling.data.loading import InMemory
-from kindling.data.split import rarest_tag, split_groups, split_rows
+from kindling.data.split import Split, rarest_tag, split_folds, split_groups, split_rows
 from kindling.data.table.cells import numbers, seem_numbers
 from kindling.data.table.features import Features, mean_and_std, too_many
 from kindling.data.table.file import Table
 from kindling.data.table.forms import DIGITS, PARTS, Forms, expand, find_form
-from kindling.data.table.names import LISTS, ColumnError, names_in, pasted, raise_all
+from kindling.data.table.names import LISTS, ColumnError, check_columns, names_in, pasted, raise_all
 from kindling.data.table.targets import Targets, find_classes
 from kindling.errors import DataError, UsageError
 from kindling.registry import nearest
@@ -28,6 +28,12 @@ class TableRows(InMemory):
     def __init__(self, table: Table, rows: NDArray[np.int64], *tensors: Tensor) -> None:
         super().__init__(*tensors)
         self.table, self.rows = table, rows  # positions in the file, counted from 0, ascending
+
+    @property
+    def order(self) -> list[int]:
+        """By which they are sorted, also among those of other folds."""
+        rows: list[int] = self.rows.tolist()
+        return rows
 
 
 Options = dict[str, Any]  # those of ``TabularCSV`` that decide columns, statistics and split
@@ -47,7 +53,7 @@ class Learned:
     forms: Forms = field(default_factory=dict)  # of dates, and of numbers that are not written plainly
 
     def __post_init__(self) -> None:
-        self.options = {"group": []} | self.options  # which older checkpoints lack
+        self.options = Options(group=[], folds=None, fold=None) | self.options  # which older checkpoints lack
         self.features = Features(self.numeric, self.categorical)
         self.targets = Targets(self.options["target"], self.classes, self.statistics)
 
@@ -115,18 +121,26 @@ def split_table(
     targets = learned.targets if learned else Targets(target, find_classes(known, options["task"], path), [])
     y = targets.encode(known, table.place)
     strata = rarest_tag(y) if targets.tags else y if targets.classes else np.zeros(len(y))
+    groups, what, seed = None, "rows", options["seed"]
     if options["group"]:
         (name,) = options["group"]
-        groups = _number_groups(table, name, rows)
-        parts = split_groups(groups, strata, shares, options["seed"], f"{path}: groups of {name}")
+        groups, what = _number_groups(table, name, rows), f"groups of {name}"
+        parts = split_groups(groups, strata, shares, seed, f"{path}: {what}")
     else:
-        parts = split_rows(strata, shares, options["seed"], path)
+        parts = split_rows(strata, shares, seed, path)
+    splits: list[Split] = []
+    if folds := options["folds"]:
+        of_classes = ((c, y[:, n] == 1 if targets.tags else y == n) for n, c in enumerate(targets.classes))
+        splits = split_folds(parts, strata, folds, seed, path, of_classes, groups, what)
+        parts = splits[options["fold"]]
     if learned is None:
         training = frame[columns].iloc[rows[parts[0]]]
         same = [name for name in forms if forms[name][2] in PARTS and training[name].nunique() < 2]
         forms = {name: form for name, form in forms.items() if name not in same}
         features, unfit = Features.learn(training.drop(columns=same), numeric, options["gaps"], path)
-        raise_all([*unusable, *unfit], options["ignore"], path)
+        for train, _, _ in splits if options["fold"] == 0 else ():  # a column should not fail when some are trained
+            unfit += Features.learn(frame[columns].iloc[rows[train]], numeric, options["gaps"], path)[1]
+        raise_all(list({error.name: error for error in [*unusable, *unfit]}.values()), options["ignore"], path)
         numbers_of_each = () if targets.classes else np.atleast_2d(y[parts[0]].T)
         statistics = [[*mean_and_std(values), float(values.min())] for values in numbers_of_each]
         if targets.classes and not targets.tags:
@@ -221,14 +235,6 @@ def _number_groups(table: Table, name: str, rows: NDArray[np.int64]) -> NDArray[
         what = f"{table.place(int(gaps[0]))}: no {name}, as in {len(gaps)} of {len(rows)} rows"
         raise DataError(f"{what}: give each of them its group, or a value of its own, or leave it out")
     return numbers
-
-
-def check_columns(needed: Iterable[str], columns: Iterable[str], where: str) -> None:
-    """Raise a DataError if one of those needed is missing."""
-    for column in needed:
-        if column not in columns:
-            hint = nearest(column, columns)
-            raise DataError(f"{where} has no column {column}, which the training table had: add it{hint}")
 
 
 def _name_untested(targets: Targets, y: NDArray[Any], path: str) -> None:

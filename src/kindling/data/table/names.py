@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Collection, Iterable
 
 from kindling.errors import DataError
+from kindling.registry import nearest
 
 LISTS = ("target", "features", "ignore", "categorical")  # options of TabularCSV that name columns
 
@@ -24,7 +25,28 @@ def pasted(names: Iterable[str]) -> str:
     return shlex.quote(",".join(quoted))
 
 
-class ColumnError(DataError):
+def check_columns(needed: Iterable[str], columns: Iterable[str], where: str) -> None:
+    """Raise a DataError if one of those needed is missing."""
+    for column in needed:
+        if column not in columns:
+            hint = nearest(column, columns)
+            raise DataError(f"{where} has no column {column}, which the training table had: add it{hint}")
+
+
+class CellError(DataError):
+    """A cell that can't be used.
+
+    Args:
+        message: The whole of it.
+        name: Of the column.
+    """
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class ColumnError(CellError):
     """A column that can't be used, which may be one of several.
 
     Args:
@@ -35,8 +57,8 @@ class ColumnError(DataError):
     """
 
     def __init__(self, message: str, name: str, why: str, leave: str = ": leave it out") -> None:
-        super().__init__(message)
-        self.name, self.why, self.leave = name, why, leave
+        super().__init__(message, name)
+        self.why, self.leave = why, leave
 
 
 def raise_all(errors: list[ColumnError], ignored: list[str], path: str) -> None:

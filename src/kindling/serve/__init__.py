@@ -1,0 +1,1 @@
+"""``serve``: an exported network behind an address, in a process without torch."""
