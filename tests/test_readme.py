@@ -13,13 +13,19 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Kindling, named, needs
+from conftest import ROOT, Kindling, named, needs, rows
 from PIL import Image
 
+ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 PAGES = {
-    str(file.relative_to(ROOT)): file.read_text(encoding="utf-8")
-    for file in (ROOT / "README.md", ROOT / "lightning_logs/README.md", *sorted((ROOT / "docs").glob("*.md")))
+    page: (ROOT / page).read_text(encoding="utf-8")
+    for page in (
+        *(ENGLISH, CHINESE, "lightning_logs/README.md"),
+        *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "docs").glob("*.md"))),
+    )
 }
+FENCED = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+HAN = "[\u4e00-\u9fff]"  # a Chinese letter
 COMMANDS = {
     page: [
         shlex.split(line, comments=True)
@@ -28,11 +34,18 @@ COMMANDS = {
     ]
     for page, text in PAGES.items()
 }
-CODE = [code for text in PAGES.values() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+# the Chinese README has the commands and the code of the English one, and an example of its own
+COMMANDS[CHINESE] = [words for words in COMMANDS[CHINESE] if words not in COMMANDS[ENGLISH]]
+CODE = [
+    code
+    for page, text in PAGES.items()
+    if page != CHINESE
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+]
 WITH_COMMANDS = [
-    pytest.param(page, marks=pytest.mark.pictures if page == "README.md" else ())
+    pytest.param(page, marks=pytest.mark.pictures if page in (ENGLISH, CHINESE) else ())
     for page, commands in COMMANDS.items()
-    if any("scripts/main.py" in words for words in commands)
+    if any("scripts/main.py" in words for words in commands) and page != "docs/serving.md"
 ]
 PROCESSES = re.compile(r"--trainer\.(?:devices|strategy|num_nodes)[= ]\S+ ?")
 # what the data sets of the tests are too small for, or a test too short
@@ -50,7 +63,8 @@ def test_all_commands_are_of_a_kind_that_is_tested() -> None:
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
-    assert len(PAGES["README.md"].splitlines()) <= 150
+    assert len(PAGES[ENGLISH].splitlines()) <= 150
+    assert len(PAGES[CHINESE].splitlines()) <= 160  # its own example
     for page, text in PAGES.items():
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", text):
             file = (ROOT / page).parent / target if target else ROOT / page
@@ -60,6 +74,43 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
                 assert anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings], (page, anchor)
 
 
+def untranslated(page: str) -> tuple[list[tuple[str, str]], list[list[object]]]:
+    """The blocks of code, with # for a comment, and each section's level, links, options, numbers and tables.
+
+    Code with Chinese letters, but for those in comments, is left out: it is in the Chinese page alone.
+    """
+    blocks = [(kind, re.sub(r" *# .*", " #", block)) for kind, block in FENCED.findall(PAGES[page])]
+    prose = re.sub("`[^`\n]+`", lambda code: "" if re.search(HAN, code[0]) else code[0], FENCED.sub("", PAGES[page]))
+    number = r"(?<![\w-])\d+(?:[.,]\d+)*"  # but not those of F1 and UTF-8
+    sections = [
+        [
+            section.partition(" ")[0],
+            *(sorted(re.findall(form, section)) for form in (r"\]\((?!README)([^)]+)", r"`([^`\n]+)`", number)),
+            *([re.findall(number, cell) for cell in row.split("|")] for row in re.findall(r"^\|.+", section, re.M)),
+        ]
+        for section in re.split(r"^(?=#)", prose, flags=re.MULTILINE)[1:]
+    ]
+    return [block for block in blocks if not re.search(HAN, block[1])], sections
+
+
+def test_the_chinese_readme_says_the_same() -> None:
+    (blocks, sections), (chinese_blocks, chinese_sections) = untranslated(ENGLISH), untranslated(CHINESE)
+    assert chinese_blocks == blocks
+    for section, chinese in zip(sections, chinese_sections, strict=True):
+        assert chinese == section
+    assert f"]({CHINESE})" in PAGES[ENGLISH]
+    assert f"]({ENGLISH})" in PAGES[CHINESE]
+
+
+def test_the_chinese_readme_is_written_as_chinese_is() -> None:
+    comments = re.findall(r"^[^#\n]*# (.*)", "".join(re.findall(r"```bash\n(.*?)```", PAGES[CHINESE], re.DOTALL)), re.M)
+    assert [comment for comment in comments if not re.search(HAN, comment)] == []
+    prose = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", FENCED.sub("", PAGES[CHINESE]))
+    prose = re.sub("`[^`\n]+`", "x", prose)
+    # a space between Chinese and Latin letters, and Chinese marks behind Chinese letters
+    assert re.findall(rf".*{HAN}(?:[a-zA-Z0-9,;:?!(]|\.\s).*|.*[a-zA-Z0-9%,;:)]{HAN}.*", prose) == []
+
+
 def test_what_the_pages_install_is_there() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {extra for text in PAGES.values() for extra in re.findall(r"pip install -e '\.\[(\w+)\]'", text)}
@@ -67,7 +118,7 @@ def test_what_the_pages_install_is_there() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("shipped", "served")
 @pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path, page: str) -> None:
     needs(*(name for words in COMMANDS[page] for name in named(words)))
@@ -79,6 +130,8 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path,
         photo = Path("insects", ("ants", "bees")[number % 2], f"{number}.jpg")
         photo.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (50, 40), (number, 200, 0)).save(photo)
+    for name, table in re.findall(r"`(\S+\.csv)`[^`]*```csv\n(.*?)```", PAGES[page], re.DOTALL):
+        Path(name).write_text(table, encoding="utf-8")
     for words in COMMANDS[page]:
         if words[0] == "sbatch":
             words = ["scripts/main.py", "fit", *words[2:]]
@@ -92,7 +145,7 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path,
             args += [option for word in words for option in SHORTER.get(word, [])]
             if args[1:3] == ["--ckpt_path", "last"] and not more_epochs:
                 continue  # nothing was interrupted here: test_resume has it
-        kindling(*args)
+        kindling(*args, *(["--port=0"] if args[0] == "serve" else []))
         assert kindling.err == ""
 
 
@@ -161,19 +214,22 @@ RECIPES = [
     recipe for recipe in sorted((ROOT / "configs").glob("*.yaml")) if f"`{recipe.stem}`" in PAGES["docs/recipes.md"]
 ]
 
+SWEEPS = [recipe for recipe in RECIPES if recipe.stem.startswith("sweep")]
+
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
 def test_a_recipe_of_the_docs_says_what_it_reaches_how_and_where(recipe: Path) -> None:
     first, *header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert re.match(r"# .+\d", first)
-    assert f"# python scripts/main.py fit -c configs/{recipe.name}" in "\n".join(header)
+    command = "sweep" if recipe in SWEEPS else "fit"
+    assert f"# python scripts/main.py {command} -c configs/{recipe.name}" in "\n".join(header)
     if "Not run yet" not in first:
         assert re.search(r"seeds \d to \d", " ".join(header))
         assert re.search(r"\d (s|minutes) on two CPU cores", " ".join(header))
 
 
 @pytest.mark.first_by_default
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if recipe not in SWEEPS], ids=lambda file: file.stem)
 @pytest.mark.usefixtures("fashion", "shipped")
 def test_a_recipe_of_the_docs_trains(kindling: Kindling, recipe: Path) -> None:
     needs(*re.findall(r"class_path: kindling\S+\.(\w+)", recipe.read_text(encoding="utf-8")))
@@ -182,6 +238,19 @@ def test_a_recipe_of_the_docs_trains(kindling: Kindling, recipe: Path) -> None:
     own = without_download if recipe.stem == "photos_finetune" else images
     kindling("fit", "-c", str(recipe), "--trainer.fast_dev_run=true", *own)
     assert kindling.err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", SWEEPS, ids=lambda file: file.stem)
+@pytest.mark.usefixtures("fashion", "shipped", "forked")
+def test_a_recipe_of_a_sweep_searches(kindling: Kindling, recipe: Path) -> None:
+    needs(*re.findall(r"class_path: kindling\S+\.(\w+)", recipe.read_text(encoding="utf-8")))
+    short = ["--trials=1", "--epochs=1", *(["--data.val_size=40"] if recipe.stem == "sweep_fashion" else [])]
+    kindling("sweep", "-c", str(recipe), *short)
+    (trial,) = rows(Path("lightning_logs/sweep_0/sweep.csv"))
+    varied = re.findall(r"^  ([\w.]+): \S", recipe.read_text().partition("\nvary:\n")[2], re.MULTILINE)
+    assert trial["state"] == "complete"
+    assert all(float(trial[option]) > 0 for option in varied)
 
 
 def make(*args: str, cwd: Path = ROOT) -> str:
