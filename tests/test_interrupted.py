@@ -27,6 +27,7 @@ from kindling.data import SyntheticTabular
 from kindling.errors import ENDING_SIGNALS as SIGNALS
 from kindling.export import check
 from kindling.models import SimpleNet
+from kindling.runs.folder import locked
 
 SEEDS = range(12)
 TIMES = ("z_run/epoch_time", "z_run/samples_per_second")  # all else has to be the same
@@ -297,6 +298,7 @@ OWN = """
 import torch
 from torchmetrics import MeanMetric
 from kindling.models import SimpleNet
+from kindling.runs.folder import locked
 
 class Own(SimpleNet):
     def __init__(self, in_features: int, num_outputs: int):
@@ -515,6 +517,16 @@ def test_one_training_at_a_time_in_a_folder(kindling: Kindling) -> None:
     finally:
         process.kill()
         process.join()
+
+
+def test_what_another_process_trains_stays_even_before_its_first_metrics(kindling: Kindling) -> None:
+    kindling("fit", "--model=SimpleNet", "--trainer.max_epochs=1")
+    (RUN / "metrics.csv").unlink()  # which is written after the first checkpoint
+    before = sorted(RUN.rglob("*"))
+    with locked(RUN):
+        kindling("fit", "--ckpt_path=last", "--trainer.max_epochs=2", code=2)
+        assert f"{RUN} is being trained by another process: wait for it, or stop it" in kindling.err
+        assert sorted(file for file in RUN.rglob("*") if file.name != ".lock") == before
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -68,8 +68,8 @@ def fit(
             loggers.start(trainer.loggers)
             trainer.fit(job.model, datamodule=job.data, ckpt_path=job.checkpoint.file if job.checkpoint else None)
     except BaseException:
-        if run and not job.saved and not run.metrics() and is_first_process():
-            shutil.rmtree(run.folder)  # of a training that never began
+        if run and not job.resumes and not job.saved and not run.metrics() and is_first_process():
+            shutil.rmtree(run.folder)  # of a training that never began; one that is resumed may be another's
         raise
     if run is None:
         return None
