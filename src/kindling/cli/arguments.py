@@ -113,8 +113,8 @@ def parse(args: list[str]) -> Request:
     if command.startswith("-"):
         raise UsageError(f"{command} comes after the command: fit {' '.join(args[:2])} ...")
     if command not in COMMANDS:
-        known = (*COMMANDS, *ON_SOURCES)
-        raise UsageError(f"no command {command!r}{nearest(command, known) or ': there are ' + ', '.join(known)}")
+        words = (*COMMANDS, *ON_SOURCES)
+        raise UsageError(f"no command {command!r}{nearest(command, words) or ': there are ' + ', '.join(words)}")
     options: list[Option] = []
     configs: dict[str, Config] = {}  # by where they stand
     vary: dict[str, Any] = {}
