@@ -64,8 +64,8 @@ def paint(draw: Draw) -> NDArray[np.uint8]:
             pixels, lacking = _paint(draw)
         boxes = [letter for letter in lacking if letter not in _boxes]
         if boxes and not _boxes:
-            few = len(boxes) <= 3
-            letters = ", ".join(boxes if few else boxes[:2]) + ("" if few else f" and {len(boxes) - 2} more letters")
+            *some, last = boxes if len(boxes) <= 3 else (*boxes[:2], f"{len(boxes) - 2} more letters")
+            letters = f"{', '.join(some)} and {last}" if some else last
             hint = "install one that does, e.g. apt install fonts-noto-cjk for Chinese"
             say(f"No font here has {letters}: pictures show boxes instead; {hint}")
         _boxes.extend(boxes)
