@@ -463,6 +463,7 @@ def test_other_warnings_of_a_drawing_go_on() -> None:
         style.paint(draw)
 
 
+@pytest.mark.slow
 def test_classes_in_chinese(fonts: list[str], kindling: Kindling) -> None:
     rows_ = "".join(f"{n % 7},{n % 3},{'房价'[n % 2]}\n" for n in range(80))
     Path("表.csv").write_text(f"面积,户型,类\n{rows_}", encoding="utf-8")
