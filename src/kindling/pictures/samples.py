@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
-from kindling.pictures.style import SKY, Array, new_figure, width_of
+from kindling.console import width_of
+from kindling.pictures.style import SKY, Array, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

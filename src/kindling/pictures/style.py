@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
-from unicodedata import east_asian_width
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kindling.console import say
+from kindling.console import say, width_of
 from kindling.pictures.fonts import families_with
 
 if TYPE_CHECKING:
@@ -90,11 +89,6 @@ def _paint(draw: Draw) -> tuple[NDArray[np.uint8], list[str]]:
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return pixels, [letter for letter in lacking if letter.isprintable()]
-
-
-def width_of(text: str) -> int:
-    """How wide a text is, in Latin letters: a Chinese one takes two."""
-    return len(text) + sum(east_asian_width(letter) in "WF" for letter in text)
 
 
 def clip(text: object, limit: int = 20) -> str:

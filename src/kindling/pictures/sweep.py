@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kindling.pictures.style import BLACK, BLUE, SKY, VERMILION, Array, Draw, clip, new_figure, width_of
+from kindling.console import width_of
+from kindling.pictures.style import BLACK, BLUE, SKY, VERMILION, Array, Draw, clip, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
