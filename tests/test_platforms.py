@@ -74,6 +74,7 @@ windows.pretend()
 import kindling
 from kindling.cli import main, sweeping
 from kindling.runs import atomic
+from kindling.runs.folder import Run
 
 sys.argv = ["scripts/main.py"]
 
@@ -102,17 +103,20 @@ sweeping.CODE = f"import windows; windows.pretend(); {sweeping.CODE}"
 swept = ("sweep", "--model", "SimpleNet", "--vary.lr", "[0.01, 0.02]", "--trials", "2")
 run(0, *swept, *short)
 
+sent = []
+
 def send(number, when):
     def wait():
         while not when():
             time.sleep(0.02)
+        sent.append(time.time())
         os.kill(os.getpid(), number)
     threading.Thread(target=wait).start()
 
-trial = Path("lightning_logs/sweep_2/trial_0/checkpoints/last.ckpt")
-send(signal.SIGUSR2, trial.is_file)
+trial = Path("lightning_logs/sweep_2/trial_0")
+send(signal.SIGUSR2, lambda: (trial / "metrics.csv").is_file() and len(Run(trial).metrics()) > 1)
 run(128 + signal.SIGUSR2, *swept, "--trainer.max_epochs", "100000")
-assert trial.is_file() and trial.with_name("previous.ckpt").is_file()
+assert Run(trial).last.stat().st_mtime > sent[0]
 
 # a server without uvloop
 def asked():
