@@ -64,6 +64,51 @@ def test_what_other_systems_lack_is_used_only_where_it_was_looked_for(tmp_path: 
     assert {str(file.relative_to(ROOT)): found for file in SOURCES if (found := [*foreign(file)])} == {}
 
 
+SPAWNED = """
+import multiprocessing
+
+import torch
+from torch.utils.data import Dataset
+
+import kindling
+from kindling.data import FromDatasets
+
+
+class Points(Dataset):
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, index):
+        return torch.rand(3) + index % 2, index % 2
+
+
+def trained(num_workers):
+    data = FromDatasets(Points(), Points(), Points(), class_names=["a", "b"], batch_size=10, num_workers=num_workers)
+    run = kindling.fit(kindling.models.SimpleNet, data, max_epochs=2, accelerator="cpu")
+    return kindling.load(run.folder, data=data)[0].state_dict()
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    alone, helped = trained(0), trained(1)
+    assert all(torch.equal(alone[name], helped[name]) for name in alone)
+    print("the same")
+"""
+
+
+@pytest.mark.slow
+def test_worker_processes_that_start_anew_read_the_same(tmp_path: Path) -> None:
+    """As they do on Windows and macOS; on Linux they are copies of the one that trains."""
+    needs("SimpleNet")
+    Path("mine.py").write_text(SPAWNED, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "mine.py"], env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("the same\n")
+
+
 AS_ON_WINDOWS = """
 import importlib, os, pkgutil, shutil, signal, sys, threading, time, urllib.request
 from pathlib import Path
