@@ -55,5 +55,5 @@ def waiting(what: str) -> Iterator[None]:
 
 def _clear() -> None:
     if _shown:
-        _shown.clear()
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        blank = " " * len(f"{_shown.pop()} ...")  # not an escape sequence, which older consoles of Windows show
+        print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TextIO
 
 from kindling import project
 from kindling.cli import process
@@ -32,8 +32,11 @@ def main() -> None:
     """The program."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what is printed goes to the log
+    messages = os.fdopen(os.dup(0), encoding="utf-8")
+    # Windows lets nobody look at a pipe that a thread reads from, and libraries look at standard input as they load
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     told: SimpleQueue[Message] = SimpleQueue()
-    threading.Thread(target=_listen, args=(told,), daemon=True).start()
+    threading.Thread(target=_listen, args=(messages, told), daemon=True).start()
 
     def answer(**message: Any) -> None:
         answers.write(json.dumps(message) + "\n")
@@ -47,9 +50,9 @@ def main() -> None:
     os._exit(code)
 
 
-def _listen(told: "SimpleQueue[Message]") -> None:
+def _listen(messages: TextIO, told: "SimpleQueue[Message]") -> None:
     """Read what there is to do. The end of it is that of the process which says so, and so of this one."""
-    for line in sys.stdin:
+    for line in messages:
         told.put(json.loads(line))
     for end in process.ENDED_TOO:
         end()
@@ -338,8 +341,8 @@ def _measure(name: str, job: Any) -> float:
     def seconds() -> float:
         begun = time.perf_counter()
         model(x)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         return time.perf_counter() - begun
 
     with torch.inference_mode():
