@@ -10,13 +10,19 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["data", "fit", "load", "models"]
+__all__ = ["data", "fit", "load", "models", "tune"]
+
+LATE = {  # on first use: they need torch, and naming the package should not
+    "fit": "kindling.training.python",
+    "load": "kindling.training.python",
+    "tune": "kindling.cli.tune",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("fit", "load"):  # on first use: they need torch, and naming the package should not
+    if name in LATE:
         with import_module("kindling.startup").quick_imports():
-            return getattr(import_module("kindling.training.python"), name)
+            return getattr(import_module(LATE[name]), name)
     if name in ("data", "models"):
         return import_module(f"kindling.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
