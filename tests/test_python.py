@@ -273,7 +273,7 @@ def test_a_network_is_exported_as_the_command_does(kindling: Kindling) -> None:
     kindling("export", "--ckpt_path=best")
     assert files(folder) == before
     with pytest.raises(UsageError, match=r"run.export\('tflite'\): there are weights, onnx, pt2"):
-        run.export("tflite")  # type: ignore[arg-type]
+        run.export("tflite")
 
 
 def test_rows_of_a_frame_are_predicted_as_those_of_a_file(kindling: Kindling) -> None:
