@@ -23,7 +23,11 @@ def answers(text: str) -> None:
 
 
 def commit() -> None:
-    for line in ("init -q -b main", "add -A", "-c user.name=a -c user.email=a@b.invalid commit -q --allow-empty -m all"):
+    for line in (
+        "init -q -b main",
+        "add -A",
+        "-c user.name=a -c user.email=a@b.invalid commit -q --allow-empty -m all",
+    ):
         subprocess.run(["git", *line.split()], check=True)
 
 
@@ -106,7 +110,9 @@ def test_copier_fails_half_way(kindling: Kindling, clone: Path, monkeypatch: pyt
     commit()
     monkeypatch.chdir(clone.parent)
     fails = Path("fails").absolute()
-    fails.write_text('#!/bin/sh\nfor last; do :; done\nmkdir "$last"; touch "$last/half"\necho "E: disk full" >&2; exit 1\n')
+    fails.write_text(
+        '#!/bin/sh\nfor last; do :; done\nmkdir "$last"; touch "$last/half"\necho "E: disk full" >&2; exit 1\n'
+    )
     fails.chmod(0o755)
     monkeypatch.setattr(programs, "_copier", lambda: [str(fails)])
     Path("zebra").mkdir()

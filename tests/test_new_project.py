@@ -1,7 +1,6 @@
 """A project made with ``new``: it trains and passes its tests, takes updates, and can own its engine; offline."""
 
 import csv
-import json
 import re
 import shutil
 import subprocess
@@ -91,6 +90,12 @@ def program(project: Path, *args: str, code: int = 0) -> str:
     return shell(".venv/bin/zebra", *args, cwd=project, code=code)
 
 
+def programs_in_turn(project: Path, *commands: str) -> str:
+    """What the commands print, one after the other in one process, whose imports take most of the time."""
+    code = "import sys, zebra; sys.exit(any(zebra.main(line.split()) for line in sys.argv[1:]))"
+    return shell(".venv/bin/python", "-c", code, *commands, cwd=project)
+
+
 def own_files(project: Path) -> list[Path]:
     """What git has of the project beside the engine."""
     return [project / file for file in shell("git", "ls-files", ":!vendor", ":!engine", cwd=project).splitlines()]
@@ -147,12 +152,17 @@ def test_all_commands_work_in_a_project(kindling: Kindling) -> None:
     make(project, ".venv/.installed")
     rows = Path(project / "examples/plants.csv").read_text().splitlines()
     (project / "new.csv").write_text("\n".join(row.rpartition(",")[0] for row in rows[:4]) + "\n")
-    sweep = ("sweep", "--model", "ZebraNet", "--vary.lr", "[0.01, 0.02]", "--trials", "2", "--epochs", "1")
-    assert "lightning_logs/sweep_0" in program(project, *sweep)
-    program(project, "fit", "--model", "ZebraNet", "--data.path", "examples/plants.csv", "--model.hidden", "8")
-    program(project, "export", "--ckpt_path", "last")
-    program(project, "predict", "--ckpt_path", "last", "--data.predict_path", "new.csv")
-    with next(project.glob("lightning_logs/version_0/predictions.csv")).open(newline="") as file:
+    sweep = "sweep --model ZebraNet --vary.lr [0.01,0.02] --trials 2 --epochs 1"
+    assert "lightning_logs/sweep_0" in program(project, *sweep.split())
+    out = programs_in_turn(
+        project,
+        "fit --model ZebraNet --data.path examples/plants.csv --model.hidden 8 --name own",
+        "export --ckpt_path last",
+        "predict --ckpt_path last --data.predict_path new.csv",
+    )
+    assert "-> lightning_logs/own_" in out
+    (predictions,) = project.glob("lightning_logs/own_*/predictions.csv")
+    with predictions.open(newline="") as file:
         assert [row["prediction"] in ("no", "yes") for row in csv.DictReader(file)] == [True] * 3
     program(project, "new", "model", "StripedNet")
     program(project, "new", "data", "StripedData")
@@ -169,9 +179,8 @@ def test_all_commands_work_in_a_project(kindling: Kindling) -> None:
 def test_an_update_brings_what_is_new_and_keeps_what_is_ones_own(kindling: Kindling, clone: Path) -> None:
     project = make_project(kindling, "numbers")
     make(project, ".venv/.installed")
-    fit = ("fit", "--model", "ZebraNet", "--epochs", "3")
-    program(project, *fit)
-    before = program(project, "test", "--ckpt_path", "best")
+    test = "test --ckpt_path best"
+    before = programs_in_turn(project, "fit --model ZebraNet --epochs 3", test)
     assert "has all that is in" in program(project, "update")
 
     change(project / "README.md", "# zebra\n", "# The zebra\n")
@@ -202,12 +211,12 @@ def test_an_update_brings_what_is_new_and_keeps_what_is_ones_own(kindling: Kindl
     version = shell(".venv/bin/python", "-c", "import kindling; print(kindling.__version__)", cwd=project)
     assert version == f"{__version__}.1\n"
 
-    assert program(project, "test", "--ckpt_path", "best") == before
-    program(project, "predict", "--ckpt_path", "best")
-    out = program(project, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "5")
+    out = programs_in_turn(project, test, "predict --ckpt_path best", "fit --ckpt_path last --trainer.max_epochs 5")
+    (scores,) = re.findall(r"^test/loss .+$", before, re.MULTILINE)
+    assert f"\n{scores}\n" in out  # what the older engine found
+    assert "500 predictions -> lightning_logs/version_0/predictions.csv" in out
     assert "Resuming from lightning_logs/version_0/checkpoints/last.ckpt (ZebraNet, epoch 3)" in out
     assert "epoch 5/5" in out
-    assert json.loads((project / "lightning_logs/version_0/test.json").read_text())["test/acc"] > 0.5
 
     change(project / "README.md", "You need a pen, git, ", "All you need is git, ")
     commit(project, "mine")
@@ -225,7 +234,6 @@ def test_the_engine_can_be_made_ones_own(kindling: Kindling, clone: Path) -> Non
     assert not (project / "vendor").exists()
     assert len(list((project / "engine/tests").glob("test_*.py"))) > 60
     commit(project, "ours")
-    assert "Renamed" not in shell("git", "status", cwd=project)
     change(project / "engine/src/kindling/__init__.py", f'__version__ = "{__version__}"', '__version__ = "0.2.99"')
     make(project, ".venv/.installed-dev")
     assert "epoch 1/1" in program(project, "fit", "--model", "ZebraNet", "--epochs", "1")
@@ -236,7 +244,7 @@ def test_the_engine_can_be_made_ones_own(kindling: Kindling, clone: Path) -> Non
 
     python, engine = str(project / ".venv/bin/python"), project / "engine"
     collected = shell(python, "-m", "pytest", "--collect-only", "-q", "-n", "0", cwd=engine)
-    assert len(re.findall(r"^tests/test_\S+: \d+|::test_", collected, re.MULTILINE)) > 60
+    assert sum(int(count) for count in re.findall(r"^tests/test_\S+: (\d+)$", collected, re.MULTILINE)) > 1000
     some = ("structure", "models", "fit", "bad_projects", "new_project", "readme")
     out = shell(python, "-m", "pytest", "-n", "0", *(f"tests/test_{name}.py" for name in some), cwd=engine)
     assert re.search(r"\d\d passed", out)
