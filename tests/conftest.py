@@ -31,7 +31,6 @@ from kindling.cli import main, serving, sweeping
 from kindling.data import DATA
 from kindling.models import MODELS
 from kindling.pictures import style
-from kindling.runs import trust
 from kindling.serve import server
 from kindling.sweep import workers
 
@@ -154,16 +153,13 @@ def _blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def shipped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The project's own networks and datasets under all names, as outside of tests."""
     for entries, own in zip((MODELS, DATA), tiny.SHIPPED, strict=True):
         for name in entries.keys() - own.keys():
             monkeypatch.delitem(entries, name)
         for name, entry in own.items():
             monkeypatch.setitem(entries, name, entry)
-    trust.classes.cache_clear()
-    yield
-    trust.classes.cache_clear()
 
 
 @pytest.fixture

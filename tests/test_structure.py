@@ -27,7 +27,7 @@ def rooms(file: Path) -> set[str]:
 
 
 ROOMS = (
-    *("errors", "facts", "schema", "registry", "data", "pictures", "tasks", "models"),
+    *("errors", "facts", "schema", "registry", "data", "pictures", "tasks", "models", "project"),
     *("runs", "sweep", "callbacks", "export", "serve", "training", "cli"),
 )
 

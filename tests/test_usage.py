@@ -12,7 +12,6 @@ from kindling.cli.commands import COMMANDS
 from kindling.data import DATA
 from kindling.models import MODELS
 from kindling.registry import losses
-from kindling.runs import class_names
 
 FIT = ("fit", "--model", "SimpleNet")
 LIGHT = [
@@ -186,7 +185,6 @@ def test_a_network_whose_line_is_missing(kindling: Kindling, shipped: None, monk
     needs("NeuralNetwork", "TabularCSV")
     monkeypatch.delitem(MODELS, "NeuralNetwork")
     monkeypatch.delitem(DATA, "TabularCSV")
-    class_names.classes.cache_clear()
     line = kindling.fails("fit", "--model", "NeuralNetwork")
     assert "kindling.models.neural_network has it, but kindling.models does not list it: add the line" in line
     assert (

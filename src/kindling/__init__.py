@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 __all__ = ["data", "fit", "load", "models"]
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -48,13 +48,17 @@ def import_class(path: str, option: str) -> Any:
     """The class at an import path, as given for ``option``.
 
     Raises:
-        UsageError: There is no such class.
+        UsageError: There is no such class, or it is unfinished.
     """
     module, _, name = path.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"{option} {path}: {error}") from error
+    if lacking := sorted(getattr(found, "__abstractmethods__", ())):
+        bases = " or ".join(base.__name__ for base in found.__bases__)
+        raise UsageError(f"{option} {path}: it has no {', '.join(lacking)} yet: write it, as {bases} asks for it")
+    return found
 
 
 def summary(entry: Entry, name: str) -> str:

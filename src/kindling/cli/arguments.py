@@ -10,11 +10,11 @@ import yaml
 
 from kindling import registry
 from kindling.cli.commands import COMMANDS, flags, own_options
-from kindling.data import DATA, IN_PYTHON
+from kindling.data import IN_PYTHON
 from kindling.data.table.names import LISTS
 from kindling.errors import UsageError
 from kindling.facts import SIZES
-from kindling.models import MODELS
+from kindling.project import current
 from kindling.registry import nearest
 from kindling.runs.class_names import PACKAGES, classes, is_class
 from kindling.runs.trust import texts
@@ -88,8 +88,9 @@ class Request:
     def class_name(self, key: str) -> str:
         """Name of the network or dataset that will be used, the network's usual data included; empty if unknown."""
         name = (self.value(key) or "").rpartition(".")[2]
-        if key == "data" and not name and self.class_name("model") in MODELS and not self.has("ckpt_path"):
-            return MODELS[self.class_name("model")].default_data or ""
+        if key == "data" and not name and not self.has("ckpt_path"):
+            network = current().models.get(self.class_name("model"))
+            return network.default_data or "" if network else ""
         return name
 
     @property
@@ -204,7 +205,7 @@ def _meant(token: str) -> str:
     """What to type for a word that is no option."""
     if token in ("log", "step"):
         return ": put the range into quotes: --vary.lr '1e-4..1 log'"
-    kinds = {"--model": MODELS, "--data": DATA, "--loss": classes("loss"), "--optimizer": classes("optimizer")}
+    kinds = {f"--{kind}": classes(kind) for kind in ("model", "data", "loss", "optimizer")}
     kinds["--ckpt_path"] = {"best": "", "last": "", "auto": ""}
     option = next((option for option, known in kinds.items() if token in known), "")
     option = option or {".yaml": "-c", ".yml": "-c", ".ckpt": "--ckpt_path"}.get(Path(token).suffix, "")
@@ -213,7 +214,7 @@ def _meant(token: str) -> str:
 
 def _full_name(name: str, request: Request) -> str:
     """Where an option stands whose name lacks what comes before the dot; empty if nowhere."""
-    entries = {key: listed.get(request.class_name(key)) for key, listed in (("model", MODELS), ("data", DATA))}
+    entries = {key: current().entries(key).get(request.class_name(key)) for key in ("model", "data")}
     known = {key: registry.options(key, entry, request.class_name(key)) for key, entry in entries.items() if entry}
     known |= {"trainer": registry.trainer_options(), "optimizer": ["weight_decay", "momentum", "betas", "eps"]}
     return next((f"{key}.{name}" for key, names in known.items() if name in names), "")
@@ -237,16 +238,16 @@ def _import_path(kind: str, value: str) -> str:
     if value in NEED_CODE:
         raise UsageError(
             f"{typed} takes more than options can describe: write a network that makes its own, "
-            "as TripletNet (src/kindling/models/triplet_net.py) does"
+            "as kindling.models.TripletNet does"
         )
     paths = classes(kind)
     if value not in paths:
         listed = kind in ("model", "data") and value not in IN_PYTHON
-        if listed and (module := registry.defining_module(PACKAGES[kind], value)):
+        if listed and (module := registry.defining_module(package := current().package(kind), value)):
             usual = ', default_data="NAME"' if kind == "model" else ""
             raise UsageError(
-                f"{typed}: {module} has it, but {PACKAGES[kind]} does not list it: add the line  "
-                f'"{value}": Entry("{module}"{usual}),  to src/{PACKAGES[kind].replace(".", "/")}/__init__.py'
+                f"{typed}: {module} has it, but {package} does not list it: add the line  "
+                f'"{value}": Entry("{module}"{usual}),  to src/{package.replace(".", "/")}/__init__.py'
             )
         where = "" if kind in ("model", "data") else f" in {PACKAGES[kind]}"
         hint = nearest(value, paths) or f": there are {', '.join(paths)}"
@@ -273,7 +274,7 @@ def _check_name(key: str, request: Request, where: str = "", before: str = "--")
         raise UsageError(f"{place}{before}{key} is an option of {' and '.join(ONLY[first])}, not of {request.command}")
     if first == "model" and second in SIZES:
         raise UsageError(f"{place}{before}{key} can't be set by hand: the data knows it")
-    entries = {"model": MODELS, "data": DATA}.get(first, {})
+    entries = current().entries(first)
     name = request.class_name(first) if entries else ""
     if not second or not (first == "trainer" or name in entries):
         return  # else a class of the user's own, or one that the checkpoint names

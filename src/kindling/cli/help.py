@@ -9,8 +9,7 @@ from typing import Any, get_args
 from kindling import registry
 from kindling.cli import commands
 from kindling.cli.arguments import SHORT, Request
-from kindling.data import DATA
-from kindling.models import MODELS
+from kindling.project import current
 from kindling.registry import TRAINER, Entry
 
 WIDTH, COLUMN = 80, 26  # of the screen, and where the descriptions begin
@@ -84,7 +83,7 @@ def answer(request: Request, program: str) -> str | None:
         return of_program(program) if request.command == "list" else _of_command(request.command, program)
     if key == "trainer":
         return _of_class("trainer", TRAINER, "Trainer")
-    for listed, entry in {"model": MODELS, "data": DATA}.get(key, {}).items():
+    for listed, entry in current().entries(key).items():
         if name == f"{entry.module}.{listed}":
             return _of_class(key, entry, listed)
     return None
@@ -96,8 +95,8 @@ def _of_command(command: str, program: str) -> str:
     lines = [f"Usage: {program} {typed} [OPTIONS]", "", *(inspect.getdoc(commands.function(command)) or "").split("\n")]
     if "Args:" in lines:
         lines = lines[: lines.index("Args:") - 1]
-    lines += ["", "Networks: --model NAME (--model.help NAME shows its options)", *_listed(MODELS)]
-    lines += ["", "Datasets: --data NAME (--data.help NAME shows its options)", *_listed(DATA)]
+    lines += ["", "Networks: --model NAME (--model.help NAME shows its options)", *_listed(current().models)]
+    lines += ["", "Datasets: --data NAME (--data.help NAME shows its options)", *_listed(current().data)]
     if trains:
         tables = registry.losses_by_kind()
         named = {kind: ", ".join(tables[table]) for kind, table in LOSSES.items()}

@@ -9,10 +9,9 @@ from typing import get_args
 import yaml
 
 from kindling.cli.arguments import CLASS_OPTIONS, Option, Request
-from kindling.data import DATA
 from kindling.errors import RunError, UsageError
-from kindling.models import MODELS
 from kindling.models.base import SupervisedModule
+from kindling.project import current
 from kindling.registry import import_class
 from kindling.runs import trust
 from kindling.runs.class_names import canonical_of
@@ -125,13 +124,14 @@ def _defaults(request: Request, restored: Options) -> Options:
         import_class(chosen["data"], "--data")  # the parser knows by its name alone only what is imported
     defaults: Options = {}
     if "data" not in restored and chosen["data"] is None:
-        data = next((e.default_data for e in MODELS.values() if e.module == model_class.__module__), None)
-        if data is not None and data not in DATA:
+        known = current()
+        data = next((e.default_data for e in known.models.values() if e.module == model_class.__module__), None)
+        if data is not None and data not in known.data:
             raise UsageError(f"{model}: its usual data {data!r} is not in DATA: add a line there, or type --data NAME")
         if data is not None:
-            defaults["data"] = f"{DATA[data].module}.{data}"
+            defaults["data"] = f"{known.data[data].module}.{data}"
         elif issubclass(model_class, SupervisedModule):
-            there = ", ".join(DATA)
+            there = ", ".join(known.data)
             raise UsageError(f"there is no usual data for {model_class.__name__}: add --data NAME: there are {there}")
     monitor = request.value("monitor") or getattr(model_class, "monitor", None) or "val/loss"
     epochs = request.value("trainer.max_epochs") or restored.get("trainer", {}).get("max_epochs") or DEFAULT_EPOCHS

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from kindling import project
 from kindling.cli import tracebacks
 from kindling.console import is_first_here
 from kindling.errors import ENDING_SIGNALS, KindlingError, Stopped
@@ -42,7 +43,7 @@ def exit_code(command: Callable[[], int]) -> int:
         if code == 0:
             code, line = 2, f"error: standard output can't be written ({error.strerror}): make room"
     if line:
-        print(f"kindling: {line}", file=sys.stderr)
+        print(f"{project.current().name}: {line}", file=sys.stderr)
     return code
 
 
@@ -68,7 +69,10 @@ def _run(command: Callable[[], int]) -> tuple[int, str]:
 
 def program() -> str:
     """How the user called us, for the commands in our messages."""
-    return "kindling" if Path(sys.argv[0]).name == "kindling" else "python scripts/main.py"
+    called, name = Path(sys.argv[0]), project.current().name
+    if called.name == "__main__.py":
+        return f"python -m {name}"
+    return name if called.stem == name else "python scripts/main.py"
 
 
 def repeats() -> bool:

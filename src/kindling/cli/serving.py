@@ -15,13 +15,14 @@ from kindling.cli import commands, process
 from kindling.cli.arguments import Request, dotted
 from kindling.console import waiting
 from kindling.errors import RunError, UsageError
+from kindling.project import current
 from kindling.runs.find import Checkpoint
 from kindling.startup import quick_imports
 
 OWN = commands.own_options("serve")
 NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 # what a process runs that serves after another has exported: the same command, without the torch that was imported
-AGAIN = "import sys; sys.argv[0] = {program!r}; from kindling.cli import script; script()"
+AGAIN = "import sys; sys.argv[0] = {called!r}; from kindling.cli import script; script(name={name!r})"
 
 
 def run(request: Request, checkpoint: Checkpoint | None, own: dict[str, Any]) -> None:
@@ -116,7 +117,7 @@ def _serve_anew(folder: Path, own: dict[str, Any]) -> NoReturn:
     """Serve in a process that has not imported torch, in place of this one."""
     given = {**own, "export": folder, "docker": None}
     options = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    command = [sys.executable, "-c", AGAIN.format(program=sys.argv[0]), "serve", *options]
+    command = [sys.executable, "-c", AGAIN.format(called=sys.argv[0], name=current().name), "serve", *options]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # what can be imported here can be there
     sys.stdout.flush()
     if os.name == "nt":  # where exec ends the process that the shell waits for

@@ -15,6 +15,7 @@ from kindling.cli import commands, process
 from kindling.cli.arguments import CLASS_OPTIONS, Request, dotted
 from kindling.console import waiting
 from kindling.errors import RunError, Stopped, UsageError
+from kindling.project import current
 from kindling.runs import trust
 from kindling.runs.atomic import atomic_write
 from kindling.runs.folder import LOGS, claim, locked, sweeps
@@ -52,6 +53,7 @@ def run(request: Request, own: dict[str, Any]) -> None:
         "options": definition.options,
         "configs": definition.configs,
         "program": program,
+        "project": current().plain(),
         "path": sys.path,
         "argv": sys.argv[:1],
         "config_files": [str(folder / f"config_{n}.yaml") for n in range(len(definition.configs))],

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import shorten
 
-from kindling.data import DATA
-from kindling.models import MODELS
+from kindling.project import KINDLING
 from kindling.runs.folder import LOGS
 
 PACKAGE = Path(__file__).parents[1]
@@ -52,6 +51,6 @@ def _is_users(name: str) -> bool:
     file = Path(name)
     if file.is_relative_to(PACKAGE):
         module = ".".join(("kindling", *file.relative_to(PACKAGE).with_suffix("").parts))
-        return module in {entry.module for entry in (*MODELS.values(), *DATA.values())}
+        return module in {entry.module for entry in (*KINDLING.models.values(), *KINDLING.data.values())}
     standard = file.is_relative_to(sysconfig.get_path("stdlib"))
     return not (standard or INSTALLED & set(file.parts) or name.startswith("<"))

@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from kindling import project
 from kindling.cli import process
 from kindling.cli.arguments import CLASS_OPTIONS, Option, Request
 from kindling.errors import Diverged, KindlingError, UsageError
@@ -38,6 +39,7 @@ def main() -> None:
 
     hello = told.get()
     sys.path[:] = hello["path"]
+    project.use(**hello["project"])
     code = process.exit_code(lambda: _serve(hello, told.get, answer))
     sys.stdout.flush()
     os._exit(code)

@@ -2,10 +2,9 @@
 
 import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from math import floor, log10
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kindling import __version__
 from kindling.console import say
 from kindling.data.base import DataModule
 from kindling.data.loading import InMemory
@@ -83,11 +83,8 @@ def describe(
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("kindling", "torch", "lightning"):
-        with suppress(PackageNotFoundError):  # a clone that is not installed
-            found[package] = version(package)
-    return found
+    others = {package: version(package) for package in ("torch", "lightning")}
+    return {"python": platform.python_version(), "kindling": __version__, **others}
 
 
 def _meaning(data: DataModule, facts: Facts, x: Tensor, whole: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch import __version__ as lightning_version
 from torch import Tensor
 
+from kindling import __version__
 from kindling.errors import CheckpointError
 from kindling.facts import Facts
 from kindling.runs import trust
@@ -96,6 +97,7 @@ def read(file: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is no checkpoint, or a damaged one: take another") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{file} is not a Lightning checkpoint: it has no state_dict")
+    _check_version(checkpoint.get("kindling_version"), file)
     for part, content in checkpoint.items():
         if part in FORMS and not (matches(content, FORMS[part]) and _is_possible(part, content)):
             raise CheckpointError(
@@ -106,6 +108,17 @@ def read(file: Path) -> dict[str, Any]:
     if "config" in checkpoint:
         checkpoint["config"] = trust.check_form(checkpoint["config"], file)
     return checkpoint
+
+
+def _check_version(written: Any, file: Path) -> None:
+    """
+    Raises:
+        CheckpointError: A newer version wrote the file; what has changed only in its last number can be read.
+    """
+    versions = [re.match(r"(\d+)\.(\d+)", str(version)) for version in (written, __version__)]
+    theirs, ours = [tuple(map(int, found.groups())) if found else (0, 0) for found in versions]
+    if theirs > ours:
+        raise CheckpointError(f"{file} was written by Kindling {written}, and this is {__version__}: update Kindling")
 
 
 def _is_possible(part: str, content: Any) -> bool:

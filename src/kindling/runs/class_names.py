@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from kindling import data, models, registry
-from kindling.data import DATA
-from kindling.models import MODELS
+from kindling import registry
+from kindling.project import KINDLING, Project, current
 from kindling.registry import import_class
 
-PACKAGES = {  # where the class of an option is looked for by its name alone
-    "model": models.__name__,
-    "data": data.__name__,
+PACKAGES = {  # where the class of an option is looked for by its name alone, in Kindling's own program
+    "model": KINDLING.package("model"),
+    "data": KINDLING.package("data"),
     "loss": "torch.nn",
     "optimizer": "torch.optim",
     "lr_scheduler": "torch.optim.lr_scheduler",
@@ -25,12 +24,17 @@ def is_class(spec: Any) -> bool:
     return isinstance(spec, dict) and all(isinstance(part, parts.get(name, ())) for name, part in spec.items())
 
 
-@cache
 def classes(kind: str) -> Mapping[str, str]:
     """Import path of each class that can be named without its module, by the keys of ``PACKAGES``."""
-    if kind in ("model", "data"):
-        entries = MODELS if kind == "model" else DATA
-        return {name: f"{entry.module}.{name}" for name, entry in entries.items()}
+    return _paths(current(), kind) if kind in ("model", "data") else _of_torch(kind)
+
+
+def _paths(project: Project, kind: str) -> dict[str, str]:
+    return {name: f"{entry.module}.{name}" for name, entry in project.entries(kind).items()}
+
+
+@cache
+def _of_torch(kind: str) -> Mapping[str, str]:
     names = {"loss": registry.losses, "optimizer": registry.optimizers, "lr_scheduler": registry.lr_schedulers}
     found = {name: f"{PACKAGES[kind]}.{name}" for name in names[kind]()}
     if kind == "lr_scheduler":  # torch's, and the name of the metric that it watches
@@ -41,7 +45,10 @@ def classes(kind: str) -> Mapping[str, str]:
 def canonical(kind: str, path: str) -> str:
     """The one spelling of a known class's import path; any other path as it is. Imports nothing."""
     package, _, name = path.rpartition(".")
-    return classes(kind).get(name, path) if package == PACKAGES[kind] else path
+    if kind not in ("model", "data"):
+        return classes(kind).get(name, path) if package == PACKAGES[kind] else path
+    of = next((project for project in (current(), KINDLING) if project.package(kind) == package), None)
+    return _paths(of, kind).get(name, path) if of else path
 
 
 def canonical_of(kind: str, path: str) -> str:

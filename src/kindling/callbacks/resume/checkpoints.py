@@ -9,6 +9,7 @@ from typing import Any, Self
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from kindling import __version__
 from kindling.callbacks.after_epoch import EpochListener, Row
 from kindling.errors import RunError
 from kindling.runs.atomic import hard_link, sync
@@ -153,7 +154,7 @@ class BestAndLast(Checkpoint, EpochListener):
 
     # not ``state_dict``: Lightning warns about each callback with one that a later command doesn't have
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint |= {"config": self.config, "best": self.best}
+        checkpoint |= {"config": self.config, "best": self.best, "kindling_version": __version__}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         best = checkpoint.get("best")

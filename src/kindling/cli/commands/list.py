@@ -1,18 +1,17 @@
 from pathlib import Path
 
 from kindling import registry
-from kindling.data import DATA
-from kindling.models import MODELS
+from kindling.project import current
 
 
 def list() -> None:
     """Show the networks, datasets and recipes there are."""
     print("Networks (--model)")
-    for name, entry in MODELS.items():
+    for name, entry in current().models.items():
         usual = f" Trains on {entry.default_data}." if entry.default_data else ""
         print(f"  {name:18}{registry.summary(entry, name)}{usual}")
     print("Datasets (--data)")
-    for name, entry in DATA.items():
+    for name, entry in current().data.items():
         print(f"  {name:18}{registry.summary(entry, name)}")
     recipes = {file: file.read_text(encoding="utf-8") for file in sorted(Path("configs").glob("*.yaml"))}
     for command in ("fit", "sweep"):
