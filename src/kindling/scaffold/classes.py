@@ -4,19 +4,16 @@ import ast
 import keyword
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from kindling.data import DATA
+from kindling import project
 from kindling.errors import UsageError
-from kindling.models import MODELS
 from kindling.runs.atomic import atomic_write
 
 LONGEST = 30  # letters of a class's name, so that no line becomes too long
-PROGRAM = "python scripts/main.py"
 # what the files below import, and those that list the names
 NEEDED = {"Any", "DataModule", "Entry", "Facts", "InMemory", "Path", "SupervisedModule", "Tensor"}
 
@@ -171,49 +168,47 @@ MODEL = Kind("model", "models", "MODELS", "MyNet", MODEL_FILE, MODEL_TEST)
 DATASET = Kind("data", "data", "DATA", "MyData", DATA_FILE, DATA_TEST)
 
 
-def new_model(name: str) -> None:
+def new_model(name: str, program: str = "python scripts/main.py") -> None:
     """Write a network, its test and its line in MODELS into the project that the working directory belongs to.
 
     Args:
         name: Of its class, such as ``MyNet``.
+        program: How commands are typed, for what is printed.
 
     Raises:
         UsageError: There is no project, the name can't be that of a new network, or MODELS can't take the line.
         OSError: A file can't be written; then none is.
     """
     place = _place(MODEL)
-    data = next(iter([*_listed(place, DATASET), *DATA]), "")
-    _write(place, MODEL, name, default=f', default_data="{data}"' if data else "")
-    print(f"Train it: {PROGRAM} fit --model {name}" + ("" if data else " --data NAME"))
+    data = next(iter([*_listed(place, DATASET), *project.current().data]), "")
+    _write(place, MODEL, name, program, default_data=data)
+    print(f"Train it:  {program} fit --model {name}{'' if data else ' --data NAME'}")
 
 
-def new_data(name: str) -> None:
+def new_data(name: str, program: str = "python scripts/main.py") -> None:
     """Write a dataset of made-up numbers with the places for one's own, its test and its line in DATA; likewise.
 
     Args:
         name: Of its class, such as ``MyData``.
+        program: How commands are typed, for what is printed.
 
     Raises:
         UsageError: There is no project, the name can't be that of a new dataset, or DATA can't take the line.
         OSError: A file can't be written; then none is.
     """
     place = _place(DATASET)
-    networks = [*_listed(place, MODEL), *MODELS]
+    networks = [*_listed(place, MODEL), *project.current().models]
     network = "SimpleNet" if "SimpleNet" in networks else next(iter(networks), "kindling.models.simple_net.SimpleNet")
-    _write(place, DATASET, name, network=network)
-    print(f"Train on it: {PROGRAM} fit --model {network} --data {name}")
+    _write(place, DATASET, name, program, network=network)
+    print(f"Train on it:  {program} fit --model {network} --data {name}")
 
 
 def _place(kind: Kind) -> Place:
     here = Path.cwd()
     for root in (here, *here.parents):
-        settings = root / "pyproject.toml"
-        rooms = sorted(root.glob("src/*/models/__init__.py")) if settings.is_file() else []
+        rooms = sorted(root.glob("src/*/models/__init__.py")) if (root / "pyproject.toml").is_file() else []
         packages = [room.parts[-3] for room in rooms if (room.parents[1] / "data/__init__.py").is_file()]
-        if len(packages) > 1:  # the engine's source is there, too
-            with suppress(tomllib.TOMLDecodeError, KeyError):
-                name = tomllib.loads(settings.read_text(encoding="utf-8"))["project"]["name"].replace("-", "_")
-                packages.sort(key=lambda package: package != name)
+        packages.sort(key=lambda package: package != project.current().name)  # its own, where there are several
         if packages:
             return Place(root, packages[0])
     raise UsageError(
@@ -222,28 +217,33 @@ def _place(kind: Kind) -> Place:
     )
 
 
-def _write(place: Place, kind: Kind, name: str, default: str = "", network: str = "") -> None:
+def _write(place: Place, kind: Kind, name: str, program: str, default_data: str = "", network: str = "") -> None:
     typed = f"new {kind.word} {name}".strip()
-    _check_name(typed, kind, name, [*_listed(place, kind), *(MODELS if kind is MODEL else DATA)])
+    if not name:
+        raise UsageError(f"{typed} needs a name: {program} {typed} {kind.example}")
+    _check_name(typed, name, kind, [*_listed(place, kind), *project.current().entries(kind.word)])
     module, names = _module(name), place.names(kind)
     file, test = names.with_name(f"{module}.py"), place.root / "tests" / f"test_{module}.py"
     for new in (file, test):
         if new.exists():
             raise UsageError(f"{typed}: {os.path.relpath(new)} is there already: take another name, or delete the file")
-    entry = f'Entry("{place.package}.{kind.room}.{module}"{default})'
-    contents = {new: text.encode() for new, text in ((file, kind.file), (test, kind.test))}
-    main = "kindling.cli" if place.package == "kindling" else place.package  # where main is imported from
-    words = {"my_project import": f"{main} import", "my_project": place.package, "my_name": module}
-    for word, meant in (words | {"MyName": name, "ANetwork": network}).items():
-        contents = {new: text.replace(word.encode(), meant.encode()) for new, text in contents.items()}
-    contents[names] = _with_entry(names, kind, name, entry)  # last: it names what then is there
-    _write_all(contents)
-    print(f"Wrote {os.path.relpath(file)} and {os.path.relpath(test)}, and a line in {os.path.relpath(names)}:")
-    print(f"without these three, {name} is gone. A comment in {file.name} says where yours goes")
-    print(f"Test it: python -m pytest {os.path.relpath(test)}")
+    own = {
+        "my_project import": "kindling.cli import" if place.package == "kindling" else f"{place.package} import",
+        **{"my_project": place.package, "my_name": module, "MyName": name, "ANetwork": network},
+    }
+    contents = {
+        new: re.sub("|".join(own), lambda found: own[found[0]], text).encode()
+        for new, text in ((file, kind.file), (test, kind.test))
+    }
+    usual = f', default_data="{default_data}"' if default_data else ""
+    entry = f'Entry("{place.package}.{kind.room}.{module}"{usual})'
+    _write_all(contents | {names: _with_entry(names, kind, name, entry)})  # the line last: what it names is there
+    print(f"Wrote {os.path.relpath(file)} and {os.path.relpath(test)}, and a line in {os.path.relpath(names)}")
+    print(f"A comment in {file.name} says where yours goes; delete these three, and {name} is gone")
+    print(f"Test it:  python -m pytest {os.path.relpath(test)}")
 
 
-def _check_name(typed: str, kind: Kind, name: str, taken: Iterable[str]) -> None:
+def _check_name(typed: str, name: str, kind: Kind, taken: Iterable[str]) -> None:
     """
     Args:
         taken: The names that there are.
@@ -251,23 +251,22 @@ def _check_name(typed: str, kind: Kind, name: str, taken: Iterable[str]) -> None
     Raises:
         UsageError: No new class can have that name.
     """
-    if not name:
-        raise UsageError(f"{typed} needs a name: {PROGRAM} {typed} {kind.example}")
-    if not re.fullmatch("[A-Z][A-Za-z0-9]*", name):
-        better = "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name)).lstrip("0123456789")
-        hint = f", did you mean {better[0].upper() + better[1:]}?" if better else f", such as {kind.example}"
-        raise UsageError(f"{typed}: the name of a class begins with a capital and has letters a to z and digits{hint}")
+    form = "[A-Z][A-Za-z0-9]*"
+    if not re.fullmatch(form, name):
+        better = "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))
+        hint = f", did you mean {better}?" if re.fullmatch(form, better) else f": take e.g. {kind.example}"
+        raise UsageError(f"{typed}: a class's name begins with a capital and has letters from A to z and digits{hint}")
     if len(name) > LONGEST:
-        raise UsageError(f"{typed}: {len(name)} letters: take a name of at most {LONGEST}")
+        raise UsageError(f"{typed}: is a name of {len(name)} letters: take one of at most {LONGEST}")
     if keyword.iskeyword(name) or keyword.iskeyword(_module(name)):
-        raise UsageError(f"{typed}: {_module(name)} is a word of Python's own: take another name")
+        raise UsageError(f"{typed}: {_module(name)} is a word of the Python language: take another name")
     if name in NEEDED:
-        raise UsageError(f"{typed}: the file uses that name itself: take another")
+        raise UsageError(f"{typed}: the files that are written import another {name}: take another name")
     if name.startswith("Test"):
         raise UsageError(f"{typed}: pytest takes classes whose names begin with Test for tests: take another name")
     for other in taken:
         if other.casefold() == name.casefold():
-            raise UsageError(f"{typed}: there is a {kind.word} {other}: take another name")
+            raise UsageError(f"{typed}: there is a {kind.word} {other} already: take another name")
 
 
 def _module(name: str) -> str:
