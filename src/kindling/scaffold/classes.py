@@ -254,7 +254,11 @@ def _check_name(typed: str, name: str, kind: Kind, taken: Iterable[str]) -> None
     form = "[A-Z][A-Za-z0-9]*"
     if not re.fullmatch(form, name):
         better = "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))
-        hint = f", did you mean {better}?" if re.fullmatch(form, better) else f": take e.g. {kind.example}"
+        hint = (
+            f", did you mean {better}?"
+            if name.isascii() and re.fullmatch(form, better)
+            else f": take e.g. {kind.example}"
+        )
         raise UsageError(f"{typed}: a class's name begins with a capital and has letters from A to z and digits{hint}")
     if len(name) > LONGEST:
         raise UsageError(f"{typed}: is a name of {len(name)} letters: take one of at most {LONGEST}")
@@ -291,7 +295,7 @@ def _table(file: Path, kind: Kind, source: bytes) -> ast.Dict:
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
             if getattr(target, "id", "") == kind.table:
                 return node.value
-    raise UsageError(f"{where} has no  {kind.table} = {{...}}  to add a name to: write that first")
+    raise UsageError(f"{where} has no {kind.table} = {{...}} to add a name to: write that first")
 
 
 def _text(source: bytes, node: ast.expr | None) -> str:
@@ -311,7 +315,7 @@ def _with_entry(file: Path, kind: Kind, name: str, entry: str) -> bytes:
     source, where = file.read_bytes(), os.path.relpath(file)
     table, lines = _table(file, kind, source), source.splitlines(keepends=True)
     if b"from kindling.registry import" not in source:
-        raise UsageError(f"{where} imports no Entry: add  from kindling.registry import Entry")
+        raise UsageError(f"{where} imports no Entry: add the line from kindling.registry import Entry")
 
     def offset(line: int | None, column: int | None) -> int:
         return sum(map(len, lines[: (line or 1) - 1])) + (column or 0)
@@ -337,14 +341,15 @@ def _with_entry(file: Path, kind: Kind, name: str, entry: str) -> bytes:
 
 
 def _write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write files, the last of which may be there; if one can't be written, the others are removed."""
-    *new, _ = contents
+    """Write new files, and last one that is there already; if one can't be written, all is as it was."""
+    written: list[Path] = []
     try:
         for file, content in contents.items():
             file.parent.mkdir(exist_ok=True)
             with atomic_write(file, "wb") as stream:
                 stream.write(content)
+            written.append(file)
     except BaseException:
-        for file in new:
-            file.unlink(missing_ok=True)
+        for file in written:
+            file.unlink()
         raise
