@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, RUN, Kindling
 
-from kindling.models import MODELS
+from kindling.project import KINDLING
 from kindling.registry import Entry
 
 FIT = ("fit", "--model=SimpleNet", "--trainer.max_epochs=1")
@@ -70,7 +70,8 @@ def test_a_network_of_ones_own_shows_its_traceback(
     )
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     # as if it lay in that file, and was registered
-    monkeypatch.setitem(MODELS, "Mine", Entry("kindling.models.mine"))
+    listed = KINDLING._replace(models={**KINDLING.models, "Mine": Entry("kindling.models.mine")})
+    monkeypatch.setattr("kindling.cli.tracebacks.KINDLING", listed)
     Path("mine.py").write_text(f"exec(compile({source!r}, {file!r}, 'exec'))", encoding="utf-8")
     monkeypatch.syspath_prepend(str(Path.cwd()))
     with pytest.raises(KeyError, match="mine"):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from kindling import registry
-from kindling.cli.commands import COMMANDS, flags, own_options
+from kindling.cli.commands import COMMANDS, ON_SOURCES, flags, own_options
 from kindling.data import IN_PYTHON
 from kindling.data.table.names import LISTS
 from kindling.errors import UsageError
@@ -113,7 +113,8 @@ def parse(args: list[str]) -> Request:
     if command.startswith("-"):
         raise UsageError(f"{command} comes after the command: fit {' '.join(args[:2])} ...")
     if command not in COMMANDS:
-        raise UsageError(f"no command {command!r}{nearest(command, COMMANDS) or ': there are ' + ', '.join(COMMANDS)}")
+        words = (*COMMANDS, *ON_SOURCES)
+        raise UsageError(f"no command {command!r}{nearest(command, words) or ': there are ' + ', '.join(words)}")
     options: list[Option] = []
     configs: dict[str, Config] = {}  # by where they stand
     vary: dict[str, Any] = {}

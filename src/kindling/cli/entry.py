@@ -75,6 +75,9 @@ def _run(args: list[str]) -> int:
     if args[0] in ("-h", "--help"):
         print(help.of_program(program), end="")
         return 0
+    if args[0] in commands.ON_SOURCES:
+        commands.function(args[0])(args[1:])
+        return 0
     request = arguments.parse(args)
     if request.wants_help and (text := help.answer(request, program)):
         print(text, end="")

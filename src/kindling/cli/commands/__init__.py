@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 COMMANDS = ("fit", "test", "validate", "predict", "export", "lr_find", "sweep", "serve", "list")
+ON_SOURCES = ("new", "update", "eject")  # which write into a project, and take words instead of options
 TAKEN = ("job", "request", "checkpoint")  # arguments that are no options
 
 
