@@ -44,7 +44,7 @@ def create(name: str, dest: str, kind: str = "numbers") -> None:
     commit = programs.head(ROOT)
     if programs.changed(ROOT):
         print(f"Changes in {ROOT} that are not committed are left out: the project gets what git has of {commit[:7]}")
-    with TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary, waiting(f"Making {name}"):
+    with _beside(folder) as temporary, waiting(f"Making {name}"):
         made = Path(temporary, name)
         answers = [f"--data={key}={value}" for key, value in (("project_name", name), ("kind", kind))]
         programs.copier("copy", "--quiet", "--defaults", f"--vcs-ref={commit}", *answers, str(ROOT), str(made))
@@ -110,12 +110,20 @@ def _check_dest(name: str, dest: str) -> Path:
         raise UsageError(f"where to? name a folder, such as ../{name}")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         what = "a file" if folder.is_file() else "a folder that is not empty"
-        raise UsageError(f"{dest} is {what}: name one that is not there yet, such as {Path(dest) / name}")
+        raise UsageError(f"{dest} is {what}: name a folder that is not there yet")
     if not folder.parent.is_dir():
         raise UsageError(f"{dest}: there is no folder {folder.parent}: make it first")
     if folder.resolve().is_relative_to(ROOT) and (ROOT / "copier.yml").is_file():
         raise UsageError(f"{dest} lies within Kindling's own folder: name one beside it, such as {ROOT.parent / name}")
     return folder
+
+
+def _beside(folder: Path) -> TemporaryDirectory[str]:
+    """Where the project is made, so that it is there whole or not at all."""
+    try:
+        return TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+    except OSError as error:
+        raise UsageError(f"{folder.parent} can't be written ({error.strerror}): name a folder elsewhere") from error
 
 
 def _commit(folder: Path, message: str) -> None:

@@ -14,13 +14,15 @@ class Parser(argparse.ArgumentParser):
 
 def new(args: list[str]) -> None:
     """Make a project of your own, or a network or a dataset within one."""
-    from kindling.scaffold import classes, create
-
     program = process.program()
     if args[:1] in (["model"], ["data"]):
+        from kindling.scaffold import classes
+
         write = classes.new_model if args[0] == "model" else classes.new_data
         write(" ".join(args[1:]), program)
         return
+    from kindling.scaffold import create
+
     parser = Parser(
         f"{program} new",
         formatter_class=argparse.RawDescriptionHelpFormatter,
