@@ -5,7 +5,7 @@ template of projects, and the wheel, which is built from the sdist, holds the wh
 a new environment and called from an empty folder. Only then do both go to dist/; nothing is uploaded.
 
     python scripts/release.py              # with uv, which it installs for itself where there is none
-    python scripts/release.py --offline    # with the hatchling of this environment, and with its packages
+    python scripts/release.py --offline    # a rehearsal with this environment's hatchling and packages: dist/ stays
 """
 
 import json
@@ -34,18 +34,22 @@ COMMANDS = (
 
 def main(offline: bool) -> None:
     began, version = time.monotonic(), _version()
+    changed = _run("git", "-C", ROOT, "status", "--porcelain")
+    if changed and not offline:
+        sys.exit(f"what is released has to be in git, so commit this first:\n{changed}")
     with TemporaryDirectory(prefix="release-") as temporary:
         folder = Path(temporary).resolve()
         sdist, wheel, python = (_by_hatchling if offline else _by_uv)(folder)
         count = _compare(sdist, wheel)
         ready = time.monotonic()
         accuracy = _try(python, folder, version)
-        (ROOT / "dist").mkdir(exist_ok=True)
-        for file in (sdist, wheel):
+        for file in (sdist, wheel) if not offline else ():
+            (ROOT / "dist").mkdir(exist_ok=True)
             shutil.copy(file, ROOT / "dist")
+    done = "would be" if offline else "is"
     took = f"{ready - began:.0f} s to build and install, {time.monotonic() - ready:.0f} s to try"
     print(
-        f"kindling {version} is in dist/: {sdist.name} of {count} files, {wheel.name}; test/acc {accuracy:.2f}; {took}"
+        f"kindling {version} {done} in dist/: {sdist.name} ({count} files), {wheel.name}; test/acc {accuracy}; {took}"
     )
 
 
