@@ -69,6 +69,7 @@ def make_project(kindling: Kindling, kind: str) -> Path:
     shell(sys.executable, "-m", "venv", "--without-pip", "zebra/.venv")
     (packages,) = Path("zebra/.venv/lib").glob("*/site-packages")
     packages.joinpath("all.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    Path("zebra/.venv/bin/ruff").symlink_to(Path(sys.executable).with_name("ruff"))
     return Path("zebra").absolute()
 
 
