@@ -43,10 +43,10 @@ def read(command: str) -> Answers:
     here = Path.cwd()
     folder = next((folder for folder in (here, *here.parents) if (folder / FILE).is_file()), None)
     if folder is None:
-        raise UsageError(f"{command} is for a project that  kindling new  made, and {here} is in none: go to its folder")
+        raise UsageError(f"{command} is for a project that  kindling new  made: this folder is in none, so go to its")
     try:
         found = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
         return Answers(folder, *(str(found[key]) for key in ("_src_path", "_commit", "engine")))
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        remedy = f"git checkout {FILE}  brings back how it was"
-        raise UsageError(f"{folder / FILE} can't be read, {type(error).__name__} {error}: {remedy}") from error
+        what = f"has no {error.args[0]}" if isinstance(error, KeyError) else f"can't be read ({error})"
+        raise UsageError(f"{FILE} {what}:  git checkout {FILE}  brings back what it was") from error

@@ -68,7 +68,7 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: No project can have that name.
     """
-    words = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
+    words = "_".join(re.findall("[A-Z]?[a-z0-9]+|[A-Z]+", name)).lower()
     better = words if words[:1].isalpha() else f"project_{words}"
     if not name:
         raise UsageError("a project needs a name, such as red_panda")
@@ -112,9 +112,9 @@ def _check_dest(name: str, dest: str) -> Path:
         what = "a file" if folder.is_file() else "a folder that is not empty"
         raise UsageError(f"{dest} is {what}: name a folder that is not there yet")
     if not folder.parent.is_dir():
-        raise UsageError(f"{dest}: there is no folder {folder.parent}: make it first")
+        raise UsageError(f"{dest}: there is no folder {Path(dest).parent}: make it first")
     if folder.resolve().is_relative_to(ROOT) and (ROOT / "copier.yml").is_file():
-        raise UsageError(f"{dest} lies within Kindling's own folder: name one beside it, such as {ROOT.parent / name}")
+        raise UsageError(f"{dest} lies within Kindling's own folder: name one beside that")
     return folder
 
 

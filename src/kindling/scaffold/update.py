@@ -16,10 +16,8 @@ def update() -> None:
     """
     project = answers.read("update")
     if changed := programs.changed(project.folder):
-        raise UsageError(
-            f"update merges into what git has, and {len(changed):,} changed files are not committed, first "
-            f"{changed[0]}: commit them, or put them away with  git stash"
-        )
+        named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
+        raise UsageError(f"update merges into what git has: commit your changes, or  git stash -u  them, first: {named}")
     newest = _newest(project)
     if newest == project.commit:
         print(f"{project.folder.name} has all that is in {project.source}, {newest[:7]}")
@@ -38,7 +36,7 @@ def update() -> None:
             f"you and Kindling changed the same lines of {', '.join(unmerged)}: edit what stands between <<<<<<< and "
             ">>>>>>>, then  make test  and commit"
         )
-    print("Next: git diff, make test, git commit -am 'Update Kindling'")
+    print("Next: git diff, make test, git add --all, git commit -m 'Update Kindling'")
 
 
 def _newest(project: answers.Answers) -> str:
