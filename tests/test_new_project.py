@@ -19,7 +19,15 @@ if not (ROOT / "copier.yml").is_file():
     pytest.skip("an engine that a project has made its own has no template", allow_module_level=True)
 
 LINKS = ROOT / "template/vendor/kindling"
-LEFT_OUT = {".git", "data", "site", "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+LEFT_OUT = {  # .git is a file in a worktree, by which git would write into this repository
+    ".git",
+    "data",
+    "site",
+    "dist",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+}
 MOST_LINES = 400
 OFFLINE = "INSTALL=.venv/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation"
 
@@ -48,9 +56,11 @@ def clone(monkeypatch: pytest.MonkeyPatch) -> Path:
     clone = Path("clone").absolute()
     clone.mkdir()
     for source in ROOT.iterdir():
+        if source.name in LEFT_OUT or source.name.startswith(".venv"):
+            continue
         if source.is_file():
             shutil.copy(source, clone)
-        elif source.name not in LEFT_OUT and not source.name.startswith(".venv"):
+        else:
             shutil.copytree(source, clone / source.name, symlinks=True)
     shell("git", "init", "-q", "-b", "main", cwd=clone)
     commit(clone, "all")
