@@ -212,8 +212,8 @@ def _place(kind: Kind) -> Place:
         if packages:
             return Place(root, packages[0])
     raise UsageError(
-        f"new {kind.word} writes into a project, and {here} is in none: go to the folder of one, "
-        f"which has pyproject.toml and src/NAME/{kind.room}/__init__.py"
+        f"new {kind.word} writes into a project, and this folder is in none: go to one with a pyproject.toml and "
+        f"src/NAME/{kind.room}/__init__.py"
     )
 
 
@@ -289,7 +289,8 @@ def _table(file: Path, kind: Kind, source: bytes) -> ast.Dict:
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError) as error:
-        raise UsageError(f"{where} can't be read as Python ({error}): mend it first") from error
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
+        raise UsageError(f"{where}, line {line}, is no Python ({reason}): mend it first") from error
     for node in body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict):
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
