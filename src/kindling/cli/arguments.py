@@ -242,7 +242,7 @@ def _import_path(kind: str, value: str) -> str:
     if kind == "data" and value not in classes(kind) and Path(value).suffix != ".py" and Path(value).exists():
         option = "ImageFolder --data.root" if Path(value).is_dir() else "TabularCSV --data.path"
         raise UsageError(f"{typed}: is no name of a dataset, did you mean --data {option} {value}?")
-    if "/" in value or value.endswith(".py"):
+    if "/" in value or "\\" in value or value.endswith(".py"):
         raise UsageError(
             f"{typed}: a class is named by module.Class, not by its file: my_module.MyClass for a class in "
             "my_module.py, in the current folder or where Python looks for modules"

@@ -86,7 +86,7 @@ def unknown(options: Options) -> Iterator[tuple[str, str]]:
                 elif callback is not None:
                     yield option, str(callback)
         elif name != "default_root_dir":  # which is never taken from a checkpoint
-            yield from ((option, text) for text in texts(setting) if "." in text or "/" in text)
+            yield from ((option, text) for text in texts(setting) if re.search(r"[./\\]|^[A-Za-z]:", text))
             yield from ((option, path) for path in _nested_classes(setting))
 
 
