@@ -20,7 +20,7 @@ ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 PAGES = {
     page: (ROOT / page).read_text(encoding="utf-8")
     for page in (
-        *(ENGLISH, CHINESE, "lightning_logs/README.md"),
+        *(ENGLISH, CHINESE, "CHANGELOG.md", "CONTRIBUTING.md", "lightning_logs/README.md"),
         *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "docs").glob("*.md"))),
     )
 }
