@@ -7,6 +7,8 @@
 ``kindling.models`` and ``kindling.data`` hold what there is to train; the command line does the same as ``fit``.
 """
 
+import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +19,11 @@ LATE = {  # on first use: they need torch, and naming the package should not
     "load": "kindling.training.python",
     "tune": "kindling.cli.tune",
 }
+
+if "ipykernel" in sys.modules:  # a notebook; without ipywidgets it has a bar of letters, which needs no warning
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import_module("tqdm.auto")
 
 
 def __getattr__(name: str) -> Any:

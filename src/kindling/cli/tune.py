@@ -1,4 +1,4 @@
-"""The door for Python to ``sweep``: what is given becomes a command line, which the processes of the trials can read."""
+"""``kindling.tune``, the door for Python to ``sweep``: what is given becomes options that other processes can read."""
 
 import inspect
 import json
@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from lightning.pytorch import LightningModule
 
-from kindling.cli import arguments, commands, sweeping
+from kindling.cli import arguments, sweeping
+from kindling.cli.own_options import read_own_options
 from kindling.data.base import is_plain
 from kindling.errors import RunError, Stopped, UsageError
 from kindling.registry import import_class, nearest, trainer_options
@@ -78,11 +79,9 @@ def tune(
     args += [_part(kind, part) for kind, part in given.items() if part is not None or (kind == "data" and is_new)]
     args += [f"--vary.{option}={_typed(f'vary {option}', values)}" for option, values in (vary or {}).items()]
     request = arguments.parse(args)
-    usual = inspect.signature(commands.function("sweep")).parameters
-    own = {name: options.get(name, usual[name].default) for name in sweeping.OWN}
     script = Path(sys.modules["kindling"].__file__ or "").with_name("__main__.py")
     try:
-        folder = sweeping.run(request, own, PROGRAM, str(script))
+        folder = sweeping.run(request, read_own_options(request), PROGRAM, str(script))
     except Stopped as stop:
         if stop.code != 130:  # a signal to end the whole program
             raise
@@ -114,7 +113,10 @@ def _typed(name: str, value: Any) -> str:
     Raises:
         UsageError: It is an object.
     """
-    value = value if isinstance(value, str | Mapping) else list(value) if isinstance(value, Iterable) else value
+    if hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
+    elif isinstance(value, Iterable) and not isinstance(value, str | Mapping):
+        value = list(value)
     if not is_plain(value):
         raise UsageError(f"kindling.tune: {name} is for other processes, so give it as numbers and texts: {value!r}")
     return space.typed(parts.plain(value))
@@ -131,9 +133,8 @@ def _part(kind: str, part: Any) -> str:
     made = parts.named(kind, part)
     of = getattr(made, "func", made if inspect.isclass(made) else type(made))
     if kind == "model" and isinstance(made, LightningModule):
-        raise UsageError(
-            f"kindling.tune makes a network for each trial: give {of.__name__}, or functools.partial of it, for the model"
-        )
+        what = f"give {of.__name__}, or functools.partial of it, in place of an object"
+        raise UsageError(f"kindling.tune makes a network for each trial: {what}")
     described = parts.describe(kind, made)
     if described is None or not is_plain(getattr(made, "keywords", {})):
         raise UsageError(
@@ -144,7 +145,7 @@ def _part(kind: str, part: Any) -> str:
     if of.__module__ == "__main__" or "<locals>" in path or import_class(path, kind) is not of:
         raise UsageError(
             f"kindling.tune: the processes of the trials can't import {of.__name__}, the {kind}: move it into a file, "
-            f"such as mine.py, and import it from there, or call kindling.fit in a loop"
+            "such as mine.py, and import it from there, or call kindling.fit in a loop"
         )
     usual = (parts.describe(kind, of) or {}).get("init_args", {})  # an option that has its usual value can be varied
     own = {name: value for name, value in described["init_args"].items() if name not in usual or value != usual[name]}

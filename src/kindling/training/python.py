@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from kindling.console import say
 from kindling.errors import CheckpointError, Stopped, UsageError
@@ -58,12 +58,19 @@ class TrainedRun(Run):
 
         Returns:
             Probabilities (B, classes), or numbers in the target's units (B, 1 or 2), on the CPU.
+
+        Raises:
+            KindlingError: The DataFrame lacks a column, or the data is no table.
         """
+        data: Any
         model, data = self.load(which)
+        if isinstance(samples, pd.DataFrame):
+            if not hasattr(data, "encode"):
+                raise UsageError(f"run.predict: {type(data).__name__} has no columns: give a tensor, not a DataFrame")
+            samples = data.encode(samples)
         with torch.inference_mode():
-            raw = data.encode(samples) if isinstance(samples, pd.DataFrame) else torch.as_tensor(samples)
-            parts_of_it = raw.split(TOGETHER)
-            return torch.cat([model.predict_step((data.normalize(x),)) for x in parts_of_it])  # type: ignore[attr-defined]
+            parts_of_it = torch.as_tensor(samples).split(TOGETHER)
+            return torch.cat([model.predict_step((data.normalize(x),)) for x in parts_of_it])
 
     def export(self, format: Literal["weights", "onnx", "pt2"] = "weights", which: Which = "best") -> Path:
         """Write files for use elsewhere, which are read back and compared, and return their folder.
@@ -144,6 +151,8 @@ def fit(
     given = {"model": model, "data": data, "loss": loss, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
     given = {key: parts.named(key, value) for key, value in given.items()}
     given["loss"] = given["loss"]() if inspect.isclass(given["loss"]) else given["loss"]
+    if isinstance(given["loss"], nn.Module):
+        given["loss"].train()  # it may be part of a network that was loaded in between
     own = {"monitor": monitor, "mode": mode, "threshold": threshold, "checkpoint_every": checkpoint_every}
     usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
     for name in trainer.keys() - usual.keys():
@@ -222,7 +231,7 @@ def reopen(run: Run) -> TrainedRun:
         RunError: Its options can't be read.
     """
     config = run.config()
-    given = {kind: _factory(kind, config[kind]) if config.get(kind) else None for kind in PARTS}
+    given: dict[str, Any] = {kind: _factory(kind, config[kind]) if config.get(kind) else None for kind in PARTS}
     given["loss"] = losses.make_loss(config.get("loss"))
     given |= {name: config.get(name) for name in ("monitor", "mode", "threshold", "checkpoint_every")}
     usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
