@@ -92,6 +92,23 @@ def test_a_run_is_used_and_trained_on() -> None:
         package.load(RUN, which="bset")
 
 
+def test_a_network_that_was_loaded_in_between_is_trained_on_with_its_dropout() -> None:
+    for is_loaded in (True, False):
+        torch.manual_seed(0)
+        run = package.fit(Dropping(), SyntheticTabular, loss=nn.CrossEntropyLoss(), max_epochs=1)
+        if is_loaded:
+            run.load()
+        run.fit(max_epochs=2)
+    assert equal(*(weights(folder / "checkpoints/last.ckpt") for folder in (RUN, SECOND)))
+
+
+class Dropping(SimpleNet):
+    """Without half of its inputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.5, self.training))
+
+
 def test_parts_in_all_forms() -> None:
     net = partial(SimpleNet, hidden=8)
     run = package.fit(

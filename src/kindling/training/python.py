@@ -39,6 +39,9 @@ class TrainedRun(Run):
 
     def fit(self, **changes: Any) -> "TrainedRun":
         """Train on, in the same folder, with what ``kindling.fit`` was given but for the changes."""
+        for part in (self.given["model"], self.given["loss"]):
+            if isinstance(part, nn.Module):
+                part.train()  # ``load`` has returned this object, in eval mode
         return fit(**{**self.given, **changes, "resume": self.folder})
 
     def test(self, which: Which = "best") -> dict[str, float]:
@@ -151,8 +154,6 @@ def fit(
     given = {"model": model, "data": data, "loss": loss, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
     given = {key: parts.named(key, value) for key, value in given.items()}
     given["loss"] = given["loss"]() if inspect.isclass(given["loss"]) else given["loss"]
-    if isinstance(given["loss"], nn.Module):
-        given["loss"].train()  # it may be part of a network that was loaded in between
     own = {"monitor": monitor, "mode": mode, "threshold": threshold, "checkpoint_every": checkpoint_every}
     usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
     for name in trainer.keys() - usual.keys():
