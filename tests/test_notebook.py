@@ -54,6 +54,8 @@ def test_the_notebook_shows_what_it_says_and_nothing_of_the_machine() -> None:
     text = FILE.read_text(encoding="utf-8")
     assert len(text) < LARGEST
     assert not re.search(r"/(?:home|root|tmp|usr|Users|work)/", text)
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (FILE.parent / link).is_file()
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
 
 

@@ -26,6 +26,7 @@ import kindling as package
 from kindling.data import FromDatasets, SyntheticTabular
 from kindling.errors import CheckpointError, DataError, RunError, UsageError
 from kindling.models import SimpleNet
+from kindling.sweep.coordinator import Sweep
 
 SECOND = RUN.with_name("version_1")
 
@@ -89,6 +90,23 @@ def test_a_run_is_used_and_trained_on() -> None:
     assert not model.training
     with pytest.raises(UsageError, match="there are best and last"):
         package.load(RUN, which="bset")
+
+
+def test_a_network_that_was_loaded_in_between_is_trained_on_with_its_dropout() -> None:
+    for is_loaded in (True, False):
+        torch.manual_seed(0)
+        run = package.fit(Dropping(), SyntheticTabular, loss=nn.CrossEntropyLoss(), max_epochs=1)
+        if is_loaded:
+            run.load()
+        run.fit(max_epochs=2)
+    assert equal(*(weights(folder / "checkpoints/last.ckpt") for folder in (RUN, SECOND)))
+
+
+class Dropping(SimpleNet):
+    """Without half of its inputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.5, self.training))
 
 
 def test_parts_in_all_forms() -> None:
@@ -301,8 +319,12 @@ def test_tune_returns_the_best_run_of_the_same_sweep(kindling: Kindling, forked:
     package.tune(own, **begun, trials=1)
     with pytest.raises(CheckpointError, match=r"names test_python.Mine for --model, whose code would run"):
         package.tune(resume="last")
-    with pytest.raises(UsageError, match="--model: a sweep goes on as it was begun"):
-        package.tune(Mine, **begun, trials=2, resume="last")
+    with pytest.raises(UsageError, match=r"--model\.hidden: a sweep goes on as it was begun"):
+        package.tune(partial(Mine, hidden=3), **begun, trials=2, resume="last")
+    Path("mine.yaml").write_text("trainer: {max_epochs: 2}\n")
+    for changed in ("-c=mine.yaml", "--epochs=2"):
+        line = kindling.fails("sweep", "--ckpt_path=last", "--model=test_python.Mine", changed)
+        assert "--trainer.max_epochs: a sweep goes on as it was begun" in line
     best = package.tune(own, **begun, trials=2, resume="last")
     kindling(
         *("sweep", "--model=test_python.Mine", "--model.hidden=16", "--data=SyntheticTabular", "--data.train_size=64"),
@@ -317,6 +339,19 @@ def test_tune_returns_the_best_run_of_the_same_sweep(kindling: Kindling, forked:
     assert best.test()["test/loss"] == scores["test/loss"]
     assert best.load()[0].hparams["hidden"] == 16
     assert len(rows(best.fit(max_epochs=2).folder / "metrics.csv")) == 2
+
+
+def test_an_interrupted_tune_is_an_interrupted_cell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(sweep: Sweep) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sweep, "workers", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        package.tune(SimpleNet, SyntheticTabular, vary={"lr": [0.1, 1.0]})
+    assert capsys.readouterr().out == "\nInterrupted: before anything was tried\n"
+    assert not [*Path("lightning_logs").iterdir()]
 
 
 def test_tune_says_what_other_processes_cannot_be_given() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from kindling.cli import commands, process
-from kindling.cli.arguments import CLASS_OPTIONS, Config, Request, dotted
+from kindling.cli.arguments import CLASS_OPTIONS, Config, Option, Request, dotted
 from kindling.console import waiting
 from kindling.errors import RunError, Stopped, UsageError
 from kindling.project import current
@@ -217,10 +217,11 @@ def _found(request: Request, own: dict[str, Any]) -> tuple[Path, Settings, Defin
         raise RunError(f"{file} can't be read ({' '.join(str(error).split())}): begin another sweep") from error
     if settings.storage and "***" in settings.storage and not own["storage"]:
         raise UsageError(f"{folder} is kept in {settings.storage}: type --storage again, with its password for the ***")
-    same = {key for key, value in definition.options if request.value(key) == value}
-    changed = [option.key for option in request.options if option.key not in {*CHANGEABLE, "ckpt_path", *same}]
+    begun = Request("sweep", tuple(Option(*one) for one in definition.options), tuple(definition.configs))
+    given = [option.key for option in request.options if option.key not in {*CHANGEABLE, "ckpt_path"}]
+    given += [key for config in _configs(request) for key, _ in dotted(config)]
+    changed = [key for key in given if str(request.value(key)) != str(begun.value(key))]
     changed += [f"vary.{option}" for option, given in request.vary.items() if definition.vary.get(option) != given]
-    changed += [next(iter(one)) for one in _configs(request) if one and one not in definition.configs]
     if changed:
         raise UsageError(f"--{changed[0]}: a sweep goes on as it was begun: leave it out, or begin another")
     for name in filter(request.has, {*CHANGEABLE} - {"test_best"}):

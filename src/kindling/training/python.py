@@ -39,6 +39,9 @@ class TrainedRun(Run):
 
     def fit(self, **changes: Any) -> "TrainedRun":
         """Train on, in the same folder, with what ``kindling.fit`` was given but for the changes."""
+        for part in (self.given["model"], self.given["loss"]):
+            if isinstance(part, nn.Module):
+                part.train()  # ``load`` has returned this object, in eval mode
         return fit(**{**self.given, **changes, "resume": self.folder})
 
     def test(self, which: Which = "best") -> dict[str, float]:
