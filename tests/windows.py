@@ -140,7 +140,7 @@ def pretend() -> None:
     assert "kindling" not in sys.modules
     for name in ("asyncio", "errno", "os", "select", "signal", "socket", "subprocess", "sys", "time"):
         FAKES[name] = _Fake(name, OWN.get(name, {}), lacking(name, "win32"))
-    sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder)
     sys.modules["uvloop"] = None  # type: ignore[assignment]  # which is not made for Windows
     shutil._use_fd_functions = False  # type: ignore[attr-defined]
     os.unlink = os.remove = _refuses_open(os.unlink, 1)
