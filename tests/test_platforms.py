@@ -174,16 +174,17 @@ run(0, *swept, *short)
 
 sent = []
 
-def send(number, when):
+def send(number, when, later=0):
     def wait():
         while not when():
             time.sleep(0.02)
+        time.sleep(later)
         sent.append(time.time())
         os.kill(os.getpid(), number)
     threading.Thread(target=wait).start()
 
 trial = Path("lightning_logs/sweep_2/trial_0")
-send(signal.SIGUSR2, lambda: (trial / "metrics.csv").is_file() and len(Run(trial).metrics()) > 1)
+send(signal.SIGUSR2, lambda: len(Run(trial).metrics()) > 1, later=0.3)  # s after a checkpoint, of one each second
 run(128 + signal.SIGUSR2, *swept, "--trainer.max_epochs", "100000")
 assert Run(trial).last.stat().st_mtime > sent[0]
 
