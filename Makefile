@@ -9,6 +9,8 @@ UV := $(shell command -v uv)
 INSTALL = $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/pip install)
 ARGS ?= --model SimpleNet
 SUPPORTED = >=3.11,<3.14
+KIND ?= numbers
+DEST ?= ../$(NAME)
 
 define test_with
 $(or $(PYTHON),python3) -m venv --clear .venv-$(1)
@@ -18,10 +20,13 @@ $(or $(PYTHON),python3) -m venv --clear .venv-$(1)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-oldest test-newest errors check format bench tensorboard locked clean
+.PHONY: help new train test test-slow test-oldest test-newest errors check format bench release tensorboard locked clean
 
 help:  ## list these targets
 	@grep -E '^[a-zA-Z0-9_-]+:.*  ##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+new: .venv-new/.installed  ## make a project of your own: NAME=zebra DEST=../zebra KIND=numbers, table or photos
+	PYTHONPATH=src .venv-new/bin/python -m kindling new '$(NAME)' '$(DEST)' --kind '$(KIND)'
 
 train: $(INSTALLED)  ## install what training needs and train; ARGS="--model Net" and the like choose what
 	$(BIN)/python scripts/main.py fit $(ARGS)
@@ -53,6 +58,9 @@ format: $(INSTALLED_DEV)  ## mend what check finds, where a machine can
 bench: $(INSTALLED_DEV)  ## compare with plain PyTorch; half an hour on two cores, writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
+release: $(INSTALLED)  ## build the sdist and the wheel into dist/, and try them without the source tree
+	$(BIN)/python scripts/release.py
+
 tensorboard: $(INSTALLED)  ## show all runs in the browser
 	$(BIN)/tensorboard --logdir lightning_logs
 
@@ -63,6 +71,12 @@ locked:  ## make .venv anew with exactly the versions tested, hashes checked
 clean:  ## remove .venv and caches; runs and data stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a new project needs, which is little: no torch.
+.venv-new/.installed: pyproject.toml
+	$(if $(UV),uv venv --seed --clear --python '$(or $(PYTHON),$(SUPPORTED))',$(or $(PYTHON),python3) -m venv --clear) .venv-new
+	.venv-new/bin/pip install --quiet 'copier>=9.19,<10' filelock
+	touch $@
 
 # What training needs. A stamp is written last, so an interrupted installation starts again.
 $(INSTALLED): pyproject.toml

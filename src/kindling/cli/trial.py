@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
@@ -281,7 +283,7 @@ class Base:
 
 
 def draw(message: Message) -> Message:
-    """The pictures of the sweep, as files and for TensorBoard."""
+    """The pictures of the sweep, as files and for TensorBoard; the answer also has what was said of them."""
     from torch.utils.tensorboard import SummaryWriter
 
     from kindling.callbacks.report.publish import board_tag, save
@@ -292,12 +294,12 @@ def draw(message: Message) -> Message:
     pictures = sweep.pictures(trials, dict(message["modes"]), message["log"], message["shares"], str(folder))
     for old in folder.glob("events.out.*"):
         old.unlink()
-    with SummaryWriter(str(folder)) as board:
+    with SummaryWriter(str(folder)) as board, redirect_stdout(StringIO()) as said:
         for name, picture in pictures.items():
             pixels = style.paint(picture)
             save(folder / f"{name}.png", pixels)
             board.add_image(board_tag(f"sweep/{name}"), pixels, 0, dataformats="HWC")
-    return {"files": [f"{name}.png" for name in pictures]}
+    return {"files": [f"{name}.png" for name in pictures], "said": said.getvalue().splitlines()}
 
 
 def _reporter(monitor: str, told: Callable[[], Message], answer: Callable[..., None]) -> Any:

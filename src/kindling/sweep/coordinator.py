@@ -437,7 +437,10 @@ class Sweep:
             "shares": study.importances(),
         }
         with waiting("Drawing"):
-            return self.ask(message)["files"]
+            answer = self.ask(message)
+        for line in answer["said"]:
+            print(line)
+        return answer["files"]
 
     def _test(self, best: Trial, run: Run) -> None:
         options = best.typed() | self.study.definition.runs[0]
