@@ -66,6 +66,9 @@ def test_what_other_systems_lack_is_used_only_where_it_was_looked_for(tmp_path: 
     assert {str(file.relative_to(ROOT)): found for file in SOURCES if (found := [*foreign(file)])} == {}
 
 
+BINARY = ("os.open", "Image.open", "tarfile.open")  # though they are called so
+
+
 def without_encoding(file: Path) -> Iterator[str]:
     """Calls that read or write text in what the system takes for text, which on Windows may be no UTF-8."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -73,7 +76,7 @@ def without_encoding(file: Path) -> Iterator[str]:
             continue
         called, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
         mode = [part.value for part in node.args if isinstance(part, ast.Constant)] + [given.get("mode", "")]
-        opens = called == "open" or (called.endswith(".open") and called not in ("os.open", "Image.open"))
+        opens = called == "open" or (called.endswith(".open") and called not in BINARY)
         is_text = not any("b" in str(one) for one in mode)
         if called.endswith((".read_text", ".write_text")) or (opens and is_text) or given.get("text") == "True":
             yield f"line {node.lineno}: {called}"
