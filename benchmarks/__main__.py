@@ -46,7 +46,7 @@ def report(claim: str) -> dict[str, Any]:
     print(f"\n== {claim}", flush=True)
     line = ""
     command = [sys.executable, "-m", f"benchmarks.{claim}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as running:
         assert running.stdout is not None
         for line in running.stdout:
             print(line, end="", flush=True)

@@ -42,7 +42,7 @@ def measure(repeats: int = 3, images: int = 320, epochs: int = 4) -> list[Result
             for _ in range(repeats):
                 EPOCH_STARTS.unlink()
                 kindling(*run)
-                ours.append([float(line) for line in EPOCH_STARTS.read_text().splitlines()])
+                ours.append([float(line) for line in EPOCH_STARTS.read_text(encoding="utf-8").splitlines()])
                 _, (starts, loss) = timed(partial(by_hand, root, epochs))
                 check_same_loss(loss, epochs, tolerance=0.05)  # the transforms crop and resize in another order
                 hand.append(starts)

@@ -31,7 +31,7 @@ def growth(work: str) -> float:
     peaks = []
     for size in (FEW, MANY):
         process(sys.executable, "-c", f"from benchmarks import image_memory; image_memory.child({work!r}, {size})")
-        peaks.append(int(PEAK.read_text()) / 1e6)
+        peaks.append(int(PEAK.read_text(encoding="utf-8")) / 1e6)
     return peaks[1] - peaks[0]
 
 
@@ -47,7 +47,7 @@ def make_images() -> None:
 
 def child(work: str, size: int) -> None:
     {"ours": train_ours, "loop": train_loop}[work](str(size))
-    PEAK.write_text(str(own_peak()))
+    PEAK.write_text(str(own_peak()), encoding="utf-8")
 
 
 def train_ours(root: str) -> None:

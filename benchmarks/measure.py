@@ -96,7 +96,7 @@ def present(measure: Callable[[], list[Result]]) -> None:
 def conditions() -> dict[str, str | int]:
     """What the figures depend on."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return {
         "CPU": models[0] if models else platform.processor(),
@@ -154,7 +154,7 @@ def process(*command: str, code: int = 0, environment: dict[str, str] | None = N
     path = f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"  # it may import from benchmarks, and of no other clone
     environment = os.environ | {"PYTHONPATH": path} | (environment or {})
     start = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     seconds = time.perf_counter() - start
     if done.returncode != code:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")

@@ -35,7 +35,7 @@ def measure(repeats: int = 2, batches: int = 100, val_size: int = 5000) -> list[
 def peak_of(*work: str | int) -> tuple[int, list[str]]:
     """Peak in bytes, and the modules that were imported, of a process that does one of the works below."""
     process(sys.executable, "-c", f"from benchmarks import memory; memory.child(*{work!r})")
-    peak, modules = json.loads(REPORT.read_text())
+    peak, modules = json.loads(REPORT.read_text(encoding="utf-8"))
     return peak, modules
 
 
@@ -50,12 +50,12 @@ def child(work: str, *args: str | int) -> None:
     specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items()}
     # what bears another name, or none, was made by a module that is among them
     modules = [name for name, spec in specs.items() if spec and spec.name == name]
-    REPORT.write_text(json.dumps([own_peak(), modules]))
+    REPORT.write_text(json.dumps([own_peak(), modules]), encoding="utf-8")
 
 
 def own_peak() -> int:
     """Of this process, in bytes."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     return int(kilobytes) * 1024
 

@@ -52,7 +52,7 @@ def measure(seeds: Sequence[int] = (0, 1, 2), epochs: int = 8, size: int = 32, b
                 figures["accuracy"].append(best_of_run())
                 call = f"from benchmarks import photos; photos.by_hand({photos!r}, {seed}, {epochs}, {size}, {start!r})"
                 theirs["seconds"].append(process(sys.executable, "-c", call))
-                theirs["accuracy"].append(json.loads(REPORT.read_text()))
+                theirs["accuracy"].append(json.loads(REPORT.read_text(encoding="utf-8")))
                 print(f"{name}, seed {seed}: ours {figures}, by hand {theirs}", flush=True)
             claim = f"ResNet-18 on {size}x{size} photos, {name}"
             better, faster = Target(">=", 1), Target("<=", 1)
@@ -96,7 +96,7 @@ def by_hand(photos: str, seed: int, epochs: int, size: int, weights: str | None)
     for _ in range(epochs):
         plain.train_epoch(network, optimizer, loader)
         best = max(best, plain.accuracy(network, val_loader))
-    REPORT.write_text(json.dumps(best))
+    REPORT.write_text(json.dumps(best), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -156,13 +156,13 @@ def started(request: bytes, *command: str) -> Iterator[Server]:
         port = free.getsockname()[1]
     log = Path(f"{port}.log")
     begun = time.perf_counter()
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         running = subprocess.Popen([sys.executable, *command, str(port)], env=ENVIRONMENT, stdout=file, stderr=file)
     try:
         answer = None
         while answer is None:
             if running.poll() is not None:
-                raise RuntimeError(log.read_text())
+                raise RuntimeError(log.read_text(encoding="utf-8"))
             time.sleep(0.01)
             answer = ask(port, request)
         startup = time.perf_counter() - begun
@@ -222,7 +222,7 @@ def calls_per_second(folder: Path, seconds: float) -> float:
 
 def resident(pid: int) -> float:
     """MB of memory that a process has now."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 

@@ -58,7 +58,7 @@ def measure(
                             "--trainer.callbacks+=benchmarks.timestamps.TimesOfEpochStarts",
                             environment=environment,
                         )
-                    starts = [float(line) for line in EPOCH_STARTS.read_text().splitlines()]
+                    starts = [float(line) for line in EPOCH_STARTS.read_text(encoding="utf-8").splitlines()]
                     figures[name, way].append((epochs - 2) * count * 64 / (starts[-1] - starts[1]))
 
     def compared(claim: str, ours: tuple[str, str], plain: tuple[str, str], target: Target | None = None) -> Result:

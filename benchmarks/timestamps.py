@@ -11,5 +11,5 @@ EPOCH_STARTS = Path("epoch_starts")
 class TimesOfEpochStarts(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            with EPOCH_STARTS.open("a") as file:
+            with EPOCH_STARTS.open("a", encoding="utf-8") as file:
                 print(time.time(), file=file)

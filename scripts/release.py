@@ -87,7 +87,9 @@ def _by_hatchling(folder: Path) -> tuple[Path, Path, Path]:
     sdist, wheel = _built(folder / "dist")
     _run(sys.executable, "-m", "venv", "--without-pip", folder / "new")
     packages, here = (_run(python, "-c", PACKAGES) for python in (_python(folder / "new"), sys.executable))
-    Path(packages, "packages.pth").write_text(here)  # where pip put no link to the source tree, unlike in this one
+    Path(packages, "packages.pth").write_text(
+        here, encoding="utf-8"
+    )  # where pip put no link to the source tree, unlike in this one
     _run(sys.executable, "-m", "pip", "--python", _python(folder / "new"), "install", "--no-deps", "--no-index", wheel)
     return sdist, wheel, _python(folder / "new")
 
@@ -140,7 +142,9 @@ def _try(python: Path, folder: Path, version: str) -> float:
 def _run(*command: str | Path, cwd: Path | None = None) -> str:
     """What a program prints; it has to end well, and sees nothing of this environment."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*map(str, command)], cwd=cwd, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -12,37 +12,39 @@ from conftest import ROOT, needs
 from windows import is_lacking, lacking
 
 SOURCES = [*sorted((ROOT / "src").rglob("*.py")), *sorted((ROOT / "scripts").glob("*.py"))]
-OTHERS = ("win32", "darwin")
+PLATFORMS = ("linux", "win32", "darwin")
 
 
 def foreign(file: Path) -> Iterator[str]:
     """What a file uses of the standard library that is not on all platforms, and without having looked."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    guards: dict[ast.AST, str] = {}  # the conditions around each node
+    for node in ast.walk(tree):
+        for module, name in named(node):
+            if not is_guarded(node, tree, module, name):
+                yield f"{module}.{name}".rstrip(".")
 
-    def walk(node: ast.AST, conditions: str) -> None:
-        guards[node] = conditions
-        if isinstance(node, ast.If | ast.IfExp):
-            conditions += f" {ast.unparse(node.test)}"
-        elif isinstance(node, ast.BoolOp | ast.comprehension):
-            conditions += f" {ast.unparse(node)}"
-        for child in ast.iter_child_nodes(node):
-            walk(child, conditions)
 
-    walk(tree, "")
-    for node, conditions in guards.items():
-        if "sys.platform" in conditions:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if any(is_lacking(alias.name, one) for one in OTHERS))
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = {alias.name for alias in node.names}
-            yield from (f"{node.module}.{name}" for one in OTHERS for name in names & lacking(node.module, one))
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            module, name = node.value.id, node.attr
-            looked = f"hasattr({module}, '{name}')" in conditions
-            if not looked and any(name in lacking(module, one) for one in (*OTHERS, "linux")):
-                yield f"{module}.{name}"
+def named(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Modules, and names in them, that some platform lacks."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, "") for alias in node.names if any(is_lacking(alias.name, one) for one in PLATFORMS))
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        foreign = frozenset().union(*(lacking(node.module, one) for one in PLATFORMS))
+        yield from ((node.module, alias.name) for alias in node.names if alias.name in foreign)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        module, name = node.value.id, node.attr
+        if any(name in lacking(module, one) for one in PLATFORMS):
+            yield module, name
+
+
+def is_guarded(node: ast.AST, tree: ast.AST, module: str, name: str) -> bool:
+    """Whether a condition around a node looks at the platform, or whether the name is there."""
+    looks = ("sys.platform", f"hasattr({module}, '{name}')")
+    around = (one for one in ast.walk(tree) if isinstance(one, ast.If | ast.IfExp | ast.BoolOp))
+    conditions = (one for one in around if any(inner is node for inner in ast.walk(one)))
+    return any(
+        look in ast.unparse(one if isinstance(one, ast.BoolOp) else one.test) for one in conditions for look in looks
+    )
 
 
 def test_what_other_systems_lack_is_used_only_where_it_was_looked_for(tmp_path: Path) -> None:
@@ -62,6 +64,31 @@ def test_what_other_systems_lack_is_used_only_where_it_was_looked_for(tmp_path: 
     )
     assert sorted(foreign(example)) == ["fcntl", "os.fork", "signal.SIGKILL"]
     assert {str(file.relative_to(ROOT)): found for file in SOURCES if (found := [*foreign(file)])} == {}
+
+
+BINARY = ("os.open", "Image.open", "tarfile.open")  # though they are called so
+
+
+def without_encoding(file: Path) -> Iterator[str]:
+    """Calls that read or write text in what the system takes for text, which on Windows may be no UTF-8."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or any(k.arg in ("encoding", None) for k in node.keywords):
+            continue
+        called, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+        mode = [part.value for part in node.args if isinstance(part, ast.Constant)] + [given.get("mode", "")]
+        opens = called == "open" or (called.endswith(".open") and called not in BINARY)
+        is_text = not any("b" in str(one) for one in mode)
+        if called.endswith((".read_text", ".write_text")) or (opens and is_text) or given.get("text") == "True":
+            yield f"line {node.lineno}: {called}"
+
+
+def test_text_is_utf_8_on_all_systems(tmp_path: Path) -> None:
+    example = tmp_path / "example.py"
+    lines = ("file.read_text()", "open('a')", "file.open('rb')", "file.open(encoding='utf-8')", "run([], text=True)")
+    example.write_text("\n".join(lines), encoding="utf-8")
+    assert [*without_encoding(example)] == ["line 1: file.read_text", "line 2: open", "line 5: run"]
+    files = [*SOURCES, *sorted((ROOT / "benchmarks").glob("*.py"))]
+    assert {str(file.relative_to(ROOT)): found for file in files if (found := [*without_encoding(file)])} == {}
 
 
 SPAWNED = """
@@ -150,16 +177,17 @@ run(0, *swept, *short)
 
 sent = []
 
-def send(number, when):
+def send(number, when, later=0):
     def wait():
         while not when():
             time.sleep(0.02)
+        time.sleep(later)
         sent.append(time.time())
         os.kill(os.getpid(), number)
     threading.Thread(target=wait).start()
 
 trial = Path("lightning_logs/sweep_2/trial_0")
-send(signal.SIGUSR2, lambda: (trial / "metrics.csv").is_file() and len(Run(trial).metrics()) > 1)
+send(signal.SIGUSR2, lambda: len(Run(trial).metrics()) > 1, later=0.3)  # s after a checkpoint, of one each second
 run(128 + signal.SIGUSR2, *swept, "--trainer.max_epochs", "100000")
 assert Run(trial).last.stat().st_mtime > sent[0]
 

@@ -35,25 +35,24 @@ OWN["signal"]["CTRL_BREAK_EVENT"] = OWN["signal"]["SIGBREAK"]
 
 @cache
 def lacking(module: str, platform: str) -> frozenset[str]:
-    """Names of a module of the standard library that a platform lacks and another has; of all modules, such as os.path,
-    only those with a stub at the top are known."""
-    stub = next((file for file in (STUBS / f"{module}.pyi", STUBS / module / "__init__.pyi") if file.is_file()), None)
-    if stub is None:
-        return frozenset()
-    body = ast.parse(stub.read_text(encoding="utf-8")).body
-    return frozenset(_names(body, None)) - frozenset(_names(body, platform))
+    """Names in a module of the standard library that a platform lacks, and another has."""
+    return frozenset(_names(_stub(module), None)) - frozenset(_names(_stub(module), platform))
 
 
 @cache
 def is_lacking(module: str, platform: str) -> bool:
     """Whether a platform lacks all of a module."""
-    file = STUBS / f"{module}.pyi"
-    if not file.is_file():
-        return False
-    body = ast.parse(file.read_text(encoding="utf-8")).body
-    own = [node for node in body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    own = [node for node in _stub(module) if not isinstance(node, ast.Import | ast.ImportFrom)]
     here, anywhere = ([name for name in _names(own, where) if name[0] != "_"] for where in (platform, None))
     return bool(anywhere) and not here
+
+
+@cache
+def _stub(module: str) -> list[ast.stmt]:
+    """What a module's stub says; nothing where that is the same on all platforms."""
+    files = [STUBS / f"{module}.pyi", STUBS / module / "__init__.pyi"]
+    text = next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")
+    return ast.parse(text).body if "sys.platform" in text else []
 
 
 def _names(body: Iterable[ast.stmt], platform: str | None) -> Iterator[str]:
@@ -140,7 +139,7 @@ def pretend() -> None:
     assert "kindling" not in sys.modules
     for name in ("asyncio", "errno", "os", "select", "signal", "socket", "subprocess", "sys", "time"):
         FAKES[name] = _Fake(name, OWN.get(name, {}), lacking(name, "win32"))
-    sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder)
     sys.modules["uvloop"] = None  # type: ignore[assignment]  # which is not made for Windows
     shutil._use_fd_functions = False  # type: ignore[attr-defined]
     os.unlink = os.remove = _refuses_open(os.unlink, 1)

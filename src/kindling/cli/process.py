@@ -29,7 +29,8 @@ def exit_code(command: Callable[[], int]) -> int:
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed; the next file to be opened would get its number
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+            nowhere = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: PTH123, SIM115
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # letters that its encoding lacks
