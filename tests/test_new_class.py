@@ -8,6 +8,8 @@ import pytest
 from conftest import ROOT, Kindling
 from test_adopting import run
 
+from kindling import project
+from kindling.cli import main
 from kindling.scaffold.classes import _module
 
 HEAD = "from kindling.registry import Entry\n\n"
@@ -107,6 +109,17 @@ def test_a_list_of_names_keeps_its_form(kindling: Kindling, zebra: Path, form: s
     kindling("new", "model", "MyNet")
     line = '"MyNet": Entry("zebra.models.my_net", default_data="ZebraData"),'
     assert names.read_bytes().decode() == HEAD + LISTS[form].replace("NEW", line)
+
+
+@pytest.mark.parametrize(("name", "program"), [("zebra", "zebra"), ("kindling", "python scripts/main.py")])
+@pytest.mark.usefixtures("zebra")
+def test_what_is_typed_next_knows_the_network(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, program: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [f"/usr/bin/{name}"])
+    monkeypatch.setattr(project, "_current", project.KINDLING)  # put back afterwards
+    assert main(["new", "model", "MyNet"], name=name, models={}, data={}) == 0
+    assert capsys.readouterr().out.endswith(f"\nTrain it:  {program} fit --model MyNet\n")
 
 
 def test_help_says_what_can_be_written(kindling: Kindling) -> None:
