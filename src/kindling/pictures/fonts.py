@@ -13,7 +13,7 @@ PREFERRED = (
 def families_with(letters: Iterable[str]) -> list[str]:
     """The families, as few as can be, that have all of the letters which any font here has; matplotlib knows them then.
 
-    It looks into every font, which takes a fifth of a second where there are hundreds.
+    It looks into every font, which takes 0.3 s where there are 400, and a second where matplotlib knew none of them.
     """
     from matplotlib.font_manager import findSystemFonts, fontManager
     from matplotlib.ft2font import FT2Font

@@ -53,8 +53,8 @@ def new_figure(width: float, height: float, title: str) -> "Figure":
 def paint(draw: Draw) -> NDArray[np.uint8]:
     """What ``draw`` makes, in our style, as pixels (height, width, 3).
 
-    It is drawn once more where another font of this machine has letters that were lacking. That none has them is said,
-    but once in all.
+    It is drawn once more where another font of this machine has letters that were lacking. The first time that none has
+    them, a line says so.
     """
     pixels, lacking = _paint(draw)
     if any(letter not in _boxes for letter in lacking):
