@@ -101,6 +101,8 @@ def test_following_the_docs_and_adding_files(project: Path) -> None:
         "test_deep_net.py",
         "test_my_net.py",
         "test_my_data.py",
+        "test_new_class.py",
+        "test_bad_classes.py",
         "test_benchmarks.py",
         "test_usage.py",
         "test_bad_options",

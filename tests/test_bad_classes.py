@@ -9,7 +9,7 @@ from errors_page import Case
 from test_new_class import HEAD, make_zebra
 
 MODEL, DATA = ("new", "model"), ("new", "data")
-NET = (*MODEL, "MyNet")
+NET = (*MODEL, "QuaggaNet")  # a name that no adopter has taken
 
 
 def listing(names: str) -> None:
@@ -54,7 +54,7 @@ CASES = [
     Case("a list that holds another", NET, "a line of its own that ends with a comma",
          partial(listing, f'{HEAD}MODELS = {{**OTHERS, "A": Entry("a")}}')),
     Case("a folder of no project, network", NET, "this folder is in none"),
-    Case("a folder of no project, dataset", (*DATA, "MyData"), "src/NAME/data/__init__.py",
+    Case("a folder of no project, dataset", (*DATA, "QuaggaData"), "src/NAME/data/__init__.py",
          lambda: Path("pyproject.toml").touch()),
 ]  # fmt: skip
 

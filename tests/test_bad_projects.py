@@ -16,10 +16,12 @@ def full() -> None:
     Path("zebra/notes.txt").touch()
 
 
-def answers(text: str) -> None:
-    """A project with these answers, whose files git has."""
+def answers(text: str, *more: str) -> None:
+    """A project with these answers, whose files git has, but for some more."""
     Path(".copier-answers.yml").write_text(text)
     commit()
+    for file in more:
+        Path(file).touch()
 
 
 def commit() -> None:
@@ -56,9 +58,8 @@ CASES = [
     Case("update, in no project", ("update",), "go to its"),
     Case("eject, in no project", ("eject",), "go to its"),
     Case("update, with a word more", ("update", "now"), "takes nothing more"),
-    Case("update, changes that are not committed", ("update",), "first: new.py",
-         lambda: (answers(GONE), Path("new.py").touch())),
-    Case("update, Kindling is not where it was", ("update",), "_src_path in .copier-answers.yml", lambda: answers(GONE)),
+    Case("update, changes that are not committed", ("update",), "first: new.py", lambda: answers(GONE, "new.py")),
+    Case("update, Kindling is not where it was", ("update",), "_src_path in", lambda: answers(GONE)),
     Case("update, a file that was cut off", ("update",), "has no _commit", lambda: answers("_src_path: /a\n")),
     Case("update, a file that is no YAML", ("update",), "git checkout", lambda: answers("a: [")),
     Case("eject, nothing to move", ("eject",), "engine is what make installs", lambda: answers(GONE)),

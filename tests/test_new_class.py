@@ -8,6 +8,8 @@ import pytest
 from conftest import ROOT, Kindling
 from test_adopting import run
 
+from kindling import project
+from kindling.cli import main
 from kindling.scaffold.classes import _module
 
 HEAD = "from kindling.registry import Entry\n\n"
@@ -51,35 +53,35 @@ def test_a_file_is_named_after_its_class() -> None:
 
 def test_a_network_gets_a_file_a_test_and_a_line(kindling: Kindling, zebra: Path) -> None:
     before = (zebra / "models/__init__.py").read_text()
-    out = kindling("new", "model", "ResNet50")
+    out = kindling("new", "model", "QuaggaNN5")
     assert out.splitlines() == [
-        "Wrote src/zebra/models/res_net50.py and tests/test_res_net50.py, and a line in src/zebra/models/__init__.py",
-        "A comment in res_net50.py says where yours goes; delete these three, and ResNet50 is gone",
-        "Test it:  python -m pytest tests/test_res_net50.py",
-        "Train it:  python scripts/main.py fit --model ResNet50",
+        "Wrote src/zebra/models/quagga_nn5.py and tests/test_quagga_nn5.py, and a line in src/zebra/models/__init__.py",
+        "A comment in quagga_nn5.py says where yours goes; delete these three, and QuaggaNN5 is gone",
+        "Test it:  python -m pytest tests/test_quagga_nn5.py",
+        "Train it:  python scripts/main.py fit --model QuaggaNN5",
     ]
-    line = '    "ResNet50": Entry("zebra.models.res_net50", default_data="ZebraData"),\n'
+    line = '    "QuaggaNN5": Entry("zebra.models.quagga_nn5", default_data="ZebraData"),\n'
     assert (zebra / "models/__init__.py").read_text() == before.replace("}\n", f"{line}}}\n")
-    assert "class ResNet50(SupervisedModule):" in (zebra / "models/res_net50.py").read_text()
-    test = Path("tests/test_res_net50.py").read_text()
-    assert "from zebra import main\nfrom zebra.models.res_net50 import ResNet50\n" in test
+    assert "class QuaggaNN5(SupervisedModule):" in (zebra / "models/quagga_nn5.py").read_text()
+    test = Path("tests/test_quagga_nn5.py").read_text()
+    assert "from zebra import main\nfrom zebra.models.quagga_nn5 import QuaggaNN5\n" in test
 
 
 def test_a_dataset_is_tried_by_a_network_that_takes_it(
     kindling: Kindling, zebra: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(zebra)  # the project is found from any folder of it
-    out = kindling("new", "data", "Herd")
-    assert "Wrote data/herd.py and ../../tests/test_herd.py, and a line in data/__init__.py\n" in out
-    assert "Train on it:  python scripts/main.py fit --model SimpleNet --data Herd\n" in out
-    assert '    "Herd": Entry("zebra.data.herd"),\n}\n' in Path("data/__init__.py").read_text()
+    out = kindling("new", "data", "QuaggaHerd")
+    assert "Wrote data/quagga_herd.py and ../../tests/test_quagga_herd.py, and a line in data/__init__.py\n" in out
+    assert "Train on it:  python scripts/main.py fit --model SimpleNet --data QuaggaHerd\n" in out
+    assert '    "QuaggaHerd": Entry("zebra.data.quagga_herd"),\n}\n' in Path("data/__init__.py").read_text()
     assert (
-        'main(["fit", "--model", "SimpleNet", "--data", "Herd", *options])'
-        in Path("../../tests/test_herd.py").read_text()
+        'main(["fit", "--model", "SimpleNet", "--data", "QuaggaHerd", *options])'
+        in Path("../../tests/test_quagga_herd.py").read_text()
     )
 
 
-@pytest.mark.parametrize("name", ["MyThing", "ALongName" + 21 * "e"])
+@pytest.mark.parametrize("name", ["Quagga", "ALongName" + 21 * "e"])
 @pytest.mark.usefixtures("zebra")
 def test_what_is_written_passes_ruff_and_goes_without_a_trace(kindling: Kindling, name: str) -> None:
     """Types and tests of what is written are tried in test_adopting."""
@@ -104,9 +106,20 @@ def test_what_is_written_passes_ruff_and_goes_without_a_trace(kindling: Kindling
 def test_a_list_of_names_keeps_its_form(kindling: Kindling, zebra: Path, form: str) -> None:
     names = zebra / "models/__init__.py"
     names.write_bytes((HEAD + form).encode())
-    kindling("new", "model", "MyNet")
-    line = '"MyNet": Entry("zebra.models.my_net", default_data="ZebraData"),'
+    kindling("new", "model", "QuaggaNet")
+    line = '"QuaggaNet": Entry("zebra.models.quagga_net", default_data="ZebraData"),'
     assert names.read_bytes().decode() == HEAD + LISTS[form].replace("NEW", line)
+
+
+@pytest.mark.parametrize(("name", "program"), [("zebra", "zebra"), ("kindling", "python scripts/main.py")])
+@pytest.mark.usefixtures("zebra")
+def test_what_is_typed_next_knows_the_network(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, program: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [f"/usr/bin/{name}"])
+    monkeypatch.setattr(project, "_current", project.KINDLING)  # put back afterwards
+    assert main(["new", "model", "QuaggaNet"], name=name, models={}, data={}) == 0
+    assert capsys.readouterr().out.endswith(f"\nTrain it:  {program} fit --model QuaggaNet\n")
 
 
 def test_help_says_what_can_be_written(kindling: Kindling) -> None:

@@ -1,4 +1,4 @@
-"""``.copier-answers.yml`` of a project made with ``kindling new``: where Kindling is, and which commit of it was taken."""
+"""``.copier-answers.yml`` of a project that ``new`` made: where Kindling is, and which commit of it was taken."""
 
 import re
 from pathlib import Path

@@ -13,6 +13,7 @@ from kindling import project
 from kindling.errors import UsageError
 from kindling.runs.atomic import atomic_write
 
+SCRIPT = "python scripts/main.py"
 LONGEST = 30  # letters of a class's name, so that no line becomes too long
 # what the files below import, and those that list the names
 NEEDED = {"Any", "DataModule", "Entry", "Facts", "InMemory", "Path", "SupervisedModule", "Tensor"}
@@ -168,7 +169,7 @@ MODEL = Kind("model", "models", "MODELS", "MyNet", MODEL_FILE, MODEL_TEST)
 DATASET = Kind("data", "data", "DATA", "MyData", DATA_FILE, DATA_TEST)
 
 
-def new_model(name: str, program: str = "python scripts/main.py") -> None:
+def new_model(name: str, program: str = SCRIPT) -> None:
     """Write a network, its test and its line in MODELS into the project that the working directory belongs to.
 
     Args:
@@ -182,10 +183,10 @@ def new_model(name: str, program: str = "python scripts/main.py") -> None:
     place = _place(MODEL)
     data = next(iter([*_listed(place, DATASET), *project.current().data]), "")
     _write(place, MODEL, name, program, default_data=data)
-    print(f"Train it:  {program} fit --model {name}{'' if data else ' --data NAME'}")
+    print(f"Train it:  {_program(place, program)} fit --model {name}{'' if data else ' --data NAME'}")
 
 
-def new_data(name: str, program: str = "python scripts/main.py") -> None:
+def new_data(name: str, program: str = SCRIPT) -> None:
     """Write a dataset of made-up numbers with the places for one's own, its test and its line in DATA; likewise.
 
     Args:
@@ -200,7 +201,12 @@ def new_data(name: str, program: str = "python scripts/main.py") -> None:
     networks = [*_listed(place, MODEL), *project.current().models]
     network = "SimpleNet" if "SimpleNet" in networks else next(iter(networks), "kindling.models.simple_net.SimpleNet")
     _write(place, DATASET, name, program, network=network)
-    print(f"Train on it:  {program} fit --model {network} --data {name}")
+    print(f"Train on it:  {_program(place, program)} fit --model {network} --data {name}")
+
+
+def _program(place: Place, program: str) -> str:
+    """What knows the project's networks; ``kindling``, called in the folder of another project, does not."""
+    return program if place.package == project.current().name else SCRIPT
 
 
 def _place(kind: Kind) -> Place:

@@ -17,7 +17,7 @@ def update() -> None:
     project = answers.read("update")
     if changed := programs.changed(project.folder):
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
-        raise UsageError(f"update merges into what git has: commit your changes, or  git stash -u  them, first: {named}")
+        raise UsageError(f"update merges into what git has: commit your changes, or  git stash -u  them first: {named}")
     newest = _newest(project)
     if newest == project.commit:
         print(f"{project.folder.name} has all that is in {project.source}, {newest[:7]}")
