@@ -20,7 +20,7 @@ $(or $(PYTHON),python3) -m venv --clear .venv-$(1)
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help new train test test-slow test-oldest test-newest errors check format bench tensorboard locked clean
+.PHONY: help new train test test-slow test-oldest test-newest errors check format bench release tensorboard locked clean
 
 help:  ## list these targets
 	@grep -E '^[a-zA-Z0-9_-]+:.*  ##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ format: $(INSTALLED_DEV)  ## mend what check finds, where a machine can
 
 bench: $(INSTALLED_DEV)  ## compare with plain PyTorch; half an hour on two cores, writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+
+release: $(INSTALLED)  ## build the sdist and the wheel into dist/, and try them without the source tree
+	$(BIN)/python scripts/release.py
 
 tensorboard: $(INSTALLED)  ## show all runs in the browser
 	$(BIN)/tensorboard --logdir lightning_logs

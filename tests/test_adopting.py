@@ -93,9 +93,18 @@ def test_following_the_docs_and_adding_files(project: Path) -> None:
         "def test_it_trains(kindling: Kindling) -> None:\n"
         '    assert "Best epoch" in kindling("fit", "--model", "DeepNet", "--trainer.max_epochs=1")\n'
     )
+    run("scripts/main.py", "new", "model", "MyNet")
+    run("scripts/main.py", "new", "data", "MyData")
     with Path("Makefile").open("a") as makefile:
         makefile.write("\ndeploy_2: $(INSTALLED)  ## send it away\n\techo sent\n")
-    check_and_test("test_deep_net.py", "test_benchmarks.py", "test_usage.py", "test_bad_options")
+    check_and_test(
+        "test_deep_net.py",
+        "test_my_net.py",
+        "test_my_data.py",
+        "test_benchmarks.py",
+        "test_usage.py",
+        "test_bad_options",
+    )
 
     folder = project / "elsewhere"
     folder.mkdir()

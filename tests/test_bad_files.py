@@ -27,6 +27,7 @@ FOLDS = ("--data.folds=3",)
 TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2")
 NET = ("fit", "--model=Net", "--data.val_size=40")
 TABLE = "a,b,y\n" + "".join(f"{n},{'uvw'[n % 3]},{n / 7:.3f}\n" for n in range(30))
+GBK = TABLE.encode() + "1,房,2\n".encode("gbk")
 CLASSES = "a,y\n" + "".join(f"{n},{'uv'[n % 2]}\n" for n in range(30))
 
 
@@ -74,6 +75,7 @@ TABLES = [
     Case("a quote too many in a long file", FIT, "(131072): see whether", written(f'{TABLE}1,"u,2\n{TABLE * 500}')),
     Case("a cell of a megabyte", FIT, "line 32: field larger than", written(f"{TABLE}1,{'u' * 10**6},2\n")),
     Case("a line of 20 megabytes", FIT, "line 1: field larger than", written("x" * 20_000_000)),
+    Case("GBK", FIT, "line 32: not UTF-8 text: save the table as UTF-8, in Excel as", written(GBK)),
     Case("Latin-1", FIT, "line 32: not UTF-8", written(TABLE.encode() + "1,é,2\n".encode("latin-1"))),
     Case("UTF-16", FIT, "line 1: not UTF-8", written(TABLE.encode("utf-16"))),
     Case("UTF-16 without its mark", FIT, "line 1: not UTF-8 text", written(TABLE.encode("utf-16-le"))),

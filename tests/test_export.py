@@ -251,7 +251,7 @@ def test_the_json_says_what_a_table_takes_with_an_example_that_works(
 
 @pytest.mark.parametrize("form", [*DAYS, ".", ","])
 def test_an_example_is_read_as_what_it_was_written_from(form: str) -> None:
-    units = ["", "$", "£", "%", "USD", "km", "m2"] if form in DIGITS else [""]
+    units = ["", "$", "£", "¥", "%", "USD", "km", "m2", "㎡", "平方米"] if form in DIGITS else [""]
     values = [0, 7.5, -1234.5, 1e-7, 1234567, -(10**18)] if form in DIGITS else [0, 365 * 33 + 100, 19_999]
     for unit in units:
         texts = [written(value, form, unit) for value in values]

@@ -11,6 +11,7 @@ import processes
 import pytest
 from conftest import RUN, Kindling, rows
 
+from kindling import console
 from kindling.cli import main
 
 FIT = ("fit", "--model=SimpleNet", "--trainer.max_epochs=1")
@@ -106,3 +107,8 @@ def test_three_commands_at_once(run: Path, commands: list[tuple[str, ...]]) -> N
         assert len(mistakes) < 100
         lines = [(projector / f"{name}.tsv").read_text().count("\n") for name in ("tensors", "metadata")]
         assert lines[0] + 1 == lines[1]
+
+
+def test_columns_with_chinese_cells_stand_below_each_other() -> None:
+    cells = [["城区", "p(中等)", "y"], ["浦东新区", "0.5", "两室"], ["a", "1", ""]]
+    assert console.aligned(cells) == ["城区      p(中等)  y", "浦东新区  0.5      两室", "a         1"]

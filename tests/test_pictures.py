@@ -8,13 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from conftest import RUN, Kindling, equal, rows, weights
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -27,7 +32,7 @@ from kindling.data.base import DataModule
 from kindling.data.loading import InMemory
 from kindling.facts import Facts
 from kindling.models import SimpleNet
-from kindling.pictures import curves, lr_search, style
+from kindling.pictures import curves, lr_search, samples, style
 from kindling.pictures.analysis import calibration, confusion
 from kindling.tasks import figures
 
@@ -378,6 +383,110 @@ def test_scores_of_single_tags_are_left_to_the_files() -> None:
     named = ["test/loss", "test/f1", "test/f1_cat", "test/f1_big_dog", "test/acc_top5"]
     assert main_scores(named, network) == ["test/loss", "test/f1", "test/acc_top5"]
     assert main_scores(named, LightningModule()) == named
+
+
+# Letters
+
+
+@pytest.fixture
+def fonts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files of the fonts of this machine, at first none but matplotlib's own; in a process that has drawn nothing."""
+    installed: list[str] = []
+    own = [font for font in fontManager.ttflist if font.fname.startswith(matplotlib.get_data_path())]
+    monkeypatch.setattr(fontManager, "ttflist", own)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: installed)
+    monkeypatch.setattr(style, "_families", ["sans-serif"])
+    monkeypatch.setattr(style, "_boxes", [])
+    return installed
+
+
+def font(file: Path, letters: str) -> str:
+    """A font whose letters are black squares of the height of the type, in one weight; returns its file."""
+    glyphs = [".notdef", *(f"u{ord(letter):X}" for letter in letters)]
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 1000), (1000, 1000), (1000, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square = pen.glyph()
+    made = FontBuilder(1000)
+    made.setupGlyphOrder(glyphs)
+    made.setupCharacterMap({ord(letter): name for letter, name in zip(letters, glyphs[1:], strict=True)})
+    made.setupGlyf(dict.fromkeys(glyphs, square))
+    made.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 0)))
+    made.setupHorizontalHeader(ascent=1000, descent=0)
+    made.setupNameTable({"familyName": file.stem, "styleName": "Regular"})
+    made.setupOS2()
+    made.setupPost()
+    made.save(file)
+    return str(file)
+
+
+def black(picture: Callable[[], Figure]) -> int:
+    """Its black pixels."""
+    return int((style.paint(picture) < 60).all(axis=2).sum())
+
+
+def test_letters_that_the_usual_font_lacks_are_of_another_one(
+    fonts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    title, one, two = 100 / 72 * 10, tmp_path / "one.ttf", tmp_path / "two.ttf"  # pixels of the title's type
+    fonts += [font(one, "房"), font(two, "房价"), str(tmp_path / "gone.ttf")]
+    assert black(lambda: style.new_figure(2, 1, "房价")) == pytest.approx(2 * title**2, rel=0.1)
+    assert style._families == ["sans-serif", "two"]  # which has most of the letters
+    cells = {"房": ["价", "价价"]}  # the name of a column is bold, which this font does not have, and all is monospaced
+    assert black(lambda: samples.table(cells, "")) == pytest.approx(4 * (0.8 * title) ** 2, rel=0.2)
+    fonts += [font(tmp_path / "three.ttf", "户")]  # installed meanwhile
+    assert black(lambda: style.new_figure(2, 1, "房价户")) == pytest.approx(3 * title**2, rel=0.1)
+    assert style._families == ["sans-serif", "two", "three"]
+    assert capsys.readouterr().out == ""
+    assert caplog.text == ""
+
+
+def test_letters_that_no_font_has_are_said_once(fonts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    style.paint(lambda: style.new_figure(2, 1, "plain \u200b"))  # a letter that nobody sees
+    assert capsys.readouterr().out == ""
+    for title in ("城区, 房价", "城区, 房价", "户型"):
+        style.paint(lambda title=title: style.new_figure(2, 1, title))  # type: ignore[misc]
+    hint = "install one that does, e.g. apt install fonts-noto-cjk for Chinese"
+    assert (
+        capsys.readouterr().out == f"No font here has 城, 区 and 2 more letters: pictures show boxes instead; {hint}\n"
+    )
+
+
+def test_other_warnings_of_a_drawing_go_on() -> None:
+    def draw() -> Figure:
+        warnings.warn("odd", UserWarning, stacklevel=1)
+        return style.new_figure(2, 1, "")
+
+    with pytest.warns(UserWarning, match="odd"):
+        style.paint(draw)
+
+
+@pytest.mark.slow
+def test_classes_in_chinese(fonts: list[str], kindling: Kindling) -> None:
+    rows_ = "".join(f"{n % 7},{n % 3},{'房价'[n % 2]}\n" for n in range(80))
+    Path("表.csv").write_text(f"面积,户型,类\n{rows_}", encoding="utf-8")
+    data = ("--data=TabularCSV", "--data.path=表.csv", "--data.target=类", "--trainer.max_epochs=1")
+    kindling("fit", "--model=SimpleNet", *data, "--test_after_fit=true")
+    assert kindling.out.count("No font here has 价 and 房: pictures show boxes instead; ") == 1
+    boxes = (RUN / "confusion.png").read_bytes()
+    fonts += [font(Path("square.ttf").resolve(), "房价面积户型类")]
+    style._boxes.clear()  # as in another process
+    kindling("test", "--ckpt_path=best")
+    assert "No font here" not in kindling.out
+    assert (RUN / "confusion.png").read_bytes() != boxes
+    image = Image.open(BytesIO(events(RUN).Images("z_test/confusion")[-1].encoded_image_string)).convert("RGB")
+    assert image.tobytes() == Image.open(RUN / "confusion.png").convert("RGB").tobytes()
+
+
+def test_chinese_letters_are_twice_as_wide() -> None:
+    assert [style.clip("x" * n) for n in (20, 21)] == ["x" * 20, "x" * 19 + "…"]
+    assert [style.clip("蚁" * n) for n in (10, 11)] == ["蚁" * 10, "蚁" * 9 + "…"]
+    assert style.clip("蚁 x\n" * 9, 8) == "蚁 x 蚁…"
+    assert style.new_figure(1, 1, "蚁" * 20).get_figwidth() == style.new_figure(1, 1, "x" * 40).get_figwidth()
+    wide, narrow = (samples.table({"a": [letter * n]}, "") for letter, n in (("蚁", 50), ("x", 100)))
+    assert wide.get_figwidth() == narrow.get_figwidth() == pytest.approx(0.078 * 102)
 
 
 # Pictures of a training

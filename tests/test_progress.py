@@ -5,12 +5,14 @@ import pty
 import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from conftest import SCRIPT, Kindling
 
-from kindling.callbacks.report import predictions
+from kindling.callbacks.report import predictions, progress
 from kindling.callbacks.report.progress import Progress
 
 
@@ -32,8 +34,8 @@ def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
                 break
         assert process.stdout
         out = process.stdout.read()
-    assert shown.startswith(b"Importing torch and Lightning ...\r\x1b[K")
-    assert b"Drawing curves.png ...\r\x1b[K" in shown
+    assert shown.startswith(b"Importing torch and Lightning ...\r" + b" " * 33 + b"\r")
+    assert b"Drawing curves.png ...\r" + b" " * 22 + b"\r" in shown
     drawn = shown.decode().split("\r")
     last = [line for line in drawn if "loss=" in line][-1]
     for part in ("epoch 1/1:", "/1250 [", "<", "batch/s", "loss=0.", "acc=0."):
@@ -41,6 +43,16 @@ def test_the_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     assert 5 < len(drawn) < 625  # far from one a step, also where the machine is busy
     assert "epoch 1/1  train loss" in out
     assert "\r" not in out
+
+
+def test_in_a_notebook_short_epochs_have_no_bar(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, disable=False))
+    for delay, shows in ((60.0, False), (0.0, True)):
+        monkeypatch.setattr(progress, "DELAY", delay)
+        kindling("fit", "--model=SimpleNet", "--epochs=1")
+        assert ("epoch 1/1:   0%" in kindling.err) == shows
+        assert shows or kindling.err == ""
 
 
 def test_the_bar_is_gone_before_predictions_are_shown(

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import RUN, Kindling, equal, rows, weights
+from conftest import RUN, Kindling, equal, needs, rows, weights
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
@@ -261,3 +262,86 @@ def test_auto_resumes_what_is_unfinished_and_else_begins() -> None:
     assert package.fit("SimpleNet", "SyntheticTabular", max_epochs=1, resume="auto").folder == RUN
     assert package.fit("SimpleNet", "SyntheticTabular", max_epochs=2, resume="auto").folder == RUN
     assert package.fit("SimpleNet", "SyntheticTabular", max_epochs=2, resume="auto").folder == SECOND
+
+
+def test_a_network_is_exported_as_the_command_does(kindling: Kindling) -> None:
+    run = package.fit(SimpleNet, SyntheticTabular, max_epochs=1)
+    folder = run.export()
+    assert folder == RUN / "export"
+    assert equal(torch.load(folder / "weights.pt", weights_only=True), weights(run.best))
+    before = files(folder)
+    kindling("export", "--ckpt_path=best")
+    assert files(folder) == before
+    with pytest.raises(UsageError, match=r"run.export\('tflite'\): there are weights, onnx, pt2"):
+        run.export("tflite")
+
+
+def test_rows_of_a_frame_are_predicted_as_those_of_a_file(kindling: Kindling) -> None:
+    needs("TabularCSV")
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"size": draw.normal(size=60), "kind": draw.choice(["a", "b"], 60)})
+    table.assign(price=table["size"] * 2.5 + (table["kind"] == "a")).to_csv("table.csv", index=False)
+    run = package.fit(SimpleNet, package.data.TabularCSV("table.csv", target="price"), max_epochs=1)
+    new = pd.DataFrame({"kind": ["b", None, "c"], "size": [0.5, None, -1.0]})
+    new.to_csv("new.csv", index=False)
+    kindling("predict", "--ckpt_path=best", "--data.predict_path=new.csv")
+    by_command = [float(row["prediction"]) for row in rows(run.folder / "predictions.csv")]
+    assert run.predict(new).flatten().tolist() == pytest.approx(by_command, rel=1e-5)
+    with pytest.raises(DataError, match="size"):
+        run.predict(new[["kind"]])
+    other = package.fit(SimpleNet, SyntheticTabular, max_epochs=1)
+    with pytest.raises(UsageError, match="SyntheticTabular has no columns: give a tensor, not a DataFrame"):
+        other.predict(new)
+
+
+@pytest.mark.slow
+def test_tune_returns_the_best_run_of_the_same_sweep(kindling: Kindling, forked: None) -> None:
+    own = partial(Mine, hidden=16)
+    begun: dict[str, Any] = {"data": SyntheticTabular(train_size=64), "vary": {"lr": "1e-4..0.1 log"}, "max_epochs": 1}
+    package.tune(own, **begun, trials=1)
+    with pytest.raises(CheckpointError, match=r"names test_python.Mine for --model, whose code would run"):
+        package.tune(resume="last")
+    with pytest.raises(UsageError, match="--model: a sweep goes on as it was begun"):
+        package.tune(Mine, **begun, trials=2, resume="last")
+    best = package.tune(own, **begun, trials=2, resume="last")
+    kindling(
+        *("sweep", "--model=test_python.Mine", "--model.hidden=16", "--data=SyntheticTabular", "--data.train_size=64"),
+        *("--vary.lr=1e-4..0.1 log", "--trials=2", "--epochs=1", "--test_best=true"),
+    )
+    ours, theirs = (rows(Path("lightning_logs", sweep, "sweep.csv")) for sweep in ("sweep_0", "sweep_1"))
+    for row in (*ours, *theirs):
+        del row["seconds"]
+    assert ours == theirs
+    assert best.folder == Path("lightning_logs/sweep_0", ours[0]["run"])
+    scores = json.loads(Path("lightning_logs/sweep_1", ours[0]["run"], "test.json").read_text())
+    assert best.test()["test/loss"] == scores["test/loss"]
+    assert best.load()[0].hparams["hidden"] == 16
+    assert len(rows(best.fit(max_epochs=2).folder / "metrics.csv")) == 2
+
+
+def test_tune_says_what_other_processes_cannot_be_given() -> None:
+    class Inner(SimpleNet):
+        pass
+
+    x = torch.zeros(4, 2)
+    usual = {"model": SimpleNet, "data": SyntheticTabular, "vary": {"lr": [0.1, 1.0]}}
+    for words, options in (
+        ("needs a network: give its class", {"model": None}),
+        ("varies nothing: give e.g. vary=", {"vary": {}}),
+        ("can't import Inner, the model: move it into a file", {"model": Inner}),
+        ("give SimpleNet, or functools.partial of it, in place of an object", {"model": SimpleNet()}),
+        ("the model is made of objects", {"model": partial(SimpleNet, hidden=object())}),
+        ("the data is made of objects, .* or call kindling.fit in a loop", {"data": (x, x)}),
+        ("the optimizer is made of objects", {"optimizer": lambda parameters: parameters}),
+        ("has no option 'trails', did you mean trials", {"trails": 3}),
+        (
+            "callbacks is for other processes, so give it as numbers and texts",
+            {"callbacks": [EarlyStopping("val/loss")]},
+        ),
+        ("vary lr is for other processes", {"vary": {"lr": [object()]}}),
+        ("--trials x: should be int", {"trials": "x"}),
+        ("did you mean --vary.model.hidden", {"vary": {"model.hiden": [1, 2]}}),
+    ):
+        with pytest.raises(UsageError, match=words):
+            package.tune(**usual | options)
+    assert not Path("lightning_logs").exists()

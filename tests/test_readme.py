@@ -20,7 +20,7 @@ ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 PAGES = {
     page: (ROOT / page).read_text(encoding="utf-8")
     for page in (
-        *(ENGLISH, CHINESE, "lightning_logs/README.md"),
+        *(ENGLISH, CHINESE, "CHANGELOG.md", "CONTRIBUTING.md", "lightning_logs/README.md"),
         *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "docs").glob("*.md"))),
     )
 }
@@ -150,20 +150,21 @@ def test_the_commands_run_one_after_the_other(kindling: Kindling, fashion: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("shipped", "forked")
 def test_the_python_examples_print_what_they_should(capsys: pytest.CaptureFixture[str]) -> None:
     needs("SimpleNet", "SyntheticTabular", "Net")
     for number in range(24):
         photo = Path("photos", ("train", "val", "test")[number % 3], ("ants", "bees")[number % 2], f"{number}.jpg")
         photo.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (50, 40), (number, 9 * number, 200)).save(photo)
-    words = ("tensors = ", "ImageFolder(f", "kindling.load")
-    of_tensors, of_files, with_load = (next(code for code in CODE if word in code) for word in words)
+    words = ("tensors = ", "ImageFolder(f", "kindling.load", "kindling.tune")
+    of_tensors, of_files, with_load, with_tune = (next(code for code in CODE if word in code) for word in words)
     exec(compile(with_load, "docs/python.md", "exec"), {})
     out = capsys.readouterr().out
     assert "{'test/loss': 0." in out
     assert re.search(r"^tensor\(\[\[0\.\d+, 0\.\d+\]\]\)$", out, re.MULTILINE)
     assert "Resuming from lightning_logs/version_0/checkpoints/last.ckpt (SimpleNet, epoch 2)" in out
+    assert "\nlightning_logs/version_0/export\n" in out
     assert out.splitlines()[-1].startswith("('not popular', 'popular') tensor([[0.")
     exec(compile(of_tensors, "README.md", "exec"), {})
     exec(compile(of_files, "docs/python.md", "exec"), {})
@@ -171,6 +172,8 @@ def test_the_python_examples_print_what_they_should(capsys: pytest.CaptureFixtur
     assert "SimpleNet, CrossEntropyLoss, 258 parameters, on FromDatasets" in out
     assert "-> lightning_logs/version_1/test.json" in out
     assert "Net, CrossEntropyLoss, 61,326 parameters, on FromDatasets" in out
+    exec(compile(with_tune, "docs/python.md", "exec"), {})
+    assert re.search(r"lightning_logs/sweep_3/trial_[01] {'test/loss': 0\.", capsys.readouterr().out)
 
 
 @pytest.mark.slow

@@ -99,6 +99,34 @@ def test_rows_are_read_as_predict_reads_them() -> None:
     ]
 
 
+def test_what_chinese_tables_have_is_read_as_there() -> None:
+    percent, yuan, three = "\uff05", "\uffe5", "\uff13"  # as wide as Chinese letters
+    row = {"成交日期": "2024年5月1日", "面积": "89.5㎡", "涨幅": f"12{percent}", "单价": f"{yuan}1,200", "楼层": three}
+    forms = {
+        "成交日期": ("%Y年%m月%d日", ""),
+        "面积": (".", "㎡"),
+        "涨幅": (".", "%"),
+        "单价": (".", "¥"),
+        "楼层": None,
+    }
+    columns, fields = [], []
+    for name, form in forms.items():
+        read = {"read_from": name, "form": form[0], "detail": form[1]} if form else {}
+        columns.append({"column": name, "largest": 1e18, "gap": "NaN", **read})
+        kind = {"type": "text", "form": "", "example": row[name]} if form else {"type": "number", "example": 1.5}
+        fields.append({"name": name, "gap": True, **kind})
+    network = lambda x: x.sum(axis=1, keepdims=True)  # noqa: E731
+    ask = client(described({"shape": ["N", 5], "columns": columns, "fields": fields}), network)
+    day = int((np.datetime64("2024-05-01") - np.datetime64("1970-01-01")).astype(int))
+    known = {"prediction": day + 89.5 + 12 + 1200 + 3}
+    assert ask.post("/predict", json=row).json() == known
+    table = ",".join(row) + "\n" + ",".join(f'"{cell}"' for cell in row.values()) + "\n"
+    headers = {"Content-Type": "text/csv"}
+    assert ask.post("/predict", content=table.encode("utf-8-sig"), headers=headers).json() == [known]
+    ((_, message),) = mistakes(ask.post("/predict", content=table.encode("gbk"), headers=headers))
+    assert message == "the table, line 1: not UTF-8 text: save the table as UTF-8, in Excel as CSV UTF-8"
+
+
 def test_a_row_that_is_refused_says_which_column_and_what_it_takes() -> None:
     ask = flats()
     post = lambda body: mistakes(ask.post("/predict", json=body))  # noqa: E731

@@ -61,6 +61,13 @@ def test_a_sweep_finds_trains_and_keeps_the_best(kindling: Kindling, forked: Non
     assert all(row in after for row in before)
 
 
+@pytest.mark.slow
+def test_a_sweep_says_which_letters_no_font_has(kindling: Kindling, forked: None) -> None:
+    out = kindling("sweep", "--model=SimpleNet", "--vary.lr=1e-4..1 log", "--trials=1", "--epochs=1", "--name=𒾐")
+    assert out.count("\nNo font here has 𒾐: pictures show boxes instead; ") == 1  # of a script of Cyprus, 1500 BC
+    assert Path("lightning_logs/𒾐_0/history.png").is_file()
+
+
 def definition(**changed: Any) -> Definition:
     usual: dict[str, Any] = {
         "vary": {"lr": "1e-4..1 log", "hidden": "8..128", "optimizer": ["SGD", "Adam"], "momentum": "0..1"},

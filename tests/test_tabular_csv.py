@@ -26,6 +26,11 @@ def write(text: str, name: str = "table.csv") -> str:
     return name
 
 
+def wide(text: str) -> str:
+    """In letters as wide as a Chinese one, as Chinese keyboards write them."""
+    return "".join({" ": "\u3000", "¥": "\uffe5"}.get(letter, chr(ord(letter) + 0xFEE0)) for letter in text)
+
+
 def frame(rows: int = 100) -> pd.DataFrame:
     """Numbers and texts with gaps, a code, and three kinds of target."""
     random = np.random.default_rng(0)
@@ -417,7 +422,7 @@ CLASSES = "a,y\n" + "".join(f"{n},{'uv'[n % 2]}\n" for n in range(30))
         (
             TABLE.encode() + "1,é,2\n".encode("latin-1"),
             {},
-            "table.csv, line 32: not UTF-8 text: save the table as UTF-8",
+            "table.csv, line 32: not UTF-8 text: save the table as UTF-8, in Excel as CSV UTF-8",
         ),
         (TABLE.encode("utf-16"), {}, "table.csv, line 1: not UTF-8 text"),
         ("a,a,y\n1,2,3\n", {}, "table.csv has several columns called a: give each its own name"),
@@ -557,6 +562,19 @@ def test_a_number_beyond_all_those_of_the_training_is_refused_before_it_overflow
         (["02/01/1970", "03/01/1970", "04/01/1970"], {"a": [31, 59, 90], "a month": [2, 3, 4], "a weekday": [6, 6, 2]}),
         (["1970-01-02 12:00", "1970-01-03T18:00:00Z", "1970-01-04"], {"a": [1.5, 2.75, 3], "a weekday": [4, 5, 6]}),
         (["May 1970", "Jun 1970", "May 1970"], {"a": [120, 151, 120], "a month": [5, 6, 5], "a weekday": [4, 0, 4]}),
+        (
+            ["1970年12月31日", "1971年2月1日", "1971年02月03日"],
+            {"a": [364, 396, 398], "a month": [12, 2, 2], "a weekday": [3, 0, 2]},
+        ),
+        (["1970年5月", "1970年6月", "1970年5月"], {"a": [120, 151, 120], "a month": [5, 6, 5], "a weekday": [4, 0, 4]}),
+        ([wide("1970-01-02 12:00"), wide("1970-01-03"), "1970-01-04"], {"a": [1.5, 2, 3], "a weekday": [4, 5, 6]}),
+        ([wide("¥1,200"), "¥950", wide("-¥") + "7.25"], {"a": [1200, 950, -7.25]}),
+        ([wide("12%"), "5" + wide("%"), "-1.5 %"], {"a": [12, 5, -1.5]}),
+        ([wide("12"), wide("5.5"), "1,200"], {"a": [12, 5.5, 1200]}),
+        (["89.5㎡", "47 ㎡", wide("118") + "㎡"], {"a": [89.5, 47, 118]}),
+        (["120平方米", wide("1,200.5") + "平方米", "47平方米"], {"a": [120, 1200.5, 47]}),
+        (["36.5℃", "-4℃", "0℃"], {"a": [36.5, -4, 0]}),
+        (["1" + wide("km"), "2" + wide("km"), "3" + wide("km")], {"a": [1, 2, 3]}),
         (["1 owner", "2 owners", "3 owners"], None),
         (["1,200", "1.300", "7"], None),
         (["10-20", "20-30", "5+"], None),
@@ -590,6 +608,34 @@ def test_dates_and_numbers_as_people_write_them(cells: list[str], numbers: dict[
         made(reloaded(data, predict_path="new.csv"), "predict")
     texts = made(TabularCSV("table.csv", "y", categorical="a"))
     assert list(texts.learned.categorical) == ["a"]
+
+
+def test_categories_keep_their_wide_letters() -> None:
+    cells = ["12%", wide("12%"), "½"]
+    pd.DataFrame({"a": cells * 20, "y": range(60)}).to_csv("table.csv", index=False)
+    data = made(TabularCSV("table.csv", "y", categorical="a"))
+    assert data.learned.categorical == {"a": ["12%", "½", wide("12%")]}
+    assert data.encode(pd.DataFrame({"a": cells})).flatten().tolist() == [0, 2, 1]
+
+
+def test_a_wide_number_among_plain_ones_is_read_whether_training_had_one_or_not() -> None:
+    frame = pd.DataFrame({"a": [*range(39), wide("39")], "y": [*map(str, range(59, 20, -1)), wide("20.5")]})
+    frame.to_csv("table.csv", index=False)
+    data = made(TabularCSV("table.csv", "y"))
+    assert data.learned.forms == {name: [name, ".", ""] for name in "ay"}
+    assert (data.facts.class_names, data.learned.statistics[0][2]) == ((), pytest.approx(20.5, abs=9))
+    frame[:-1].to_csv("table.csv", index=False)
+    data = made(TabularCSV("table.csv", "y"))
+    assert data.learned.forms == {}
+    assert data.encode(pd.DataFrame({"a": [wide("-39.5"), "3"]})).flatten().tolist() == [-39.5, 3]
+
+
+def test_a_unit_may_have_wide_marks() -> None:
+    unit = "元" + wide(",") + "含税"
+    pd.DataFrame({"a": [f"{n}{unit}" for n in range(40)], "y": range(40)}).to_csv("table.csv", index=False)
+    data = made(TabularCSV("table.csv", "y"))
+    assert data.learned.forms == {"a": ["a", ".", unit]}
+    assert data.encode(pd.DataFrame({"a": [f"7{unit}"]})).flatten().tolist() == [7]
 
 
 def test_a_checkpoint_from_before_dates_were_read_as_such() -> None:

@@ -1,17 +1,21 @@
 """What is mistyped is answered in one line, by name, and before torch is imported where that is possible."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import EXAMPLES, ROOT, Kindling, needs
+from packaging.version import Version
 
+from kindling import __version__
 from kindling.cli.commands import COMMANDS
 from kindling.data import DATA
 from kindling.models import MODELS
-from kindling.registry import losses
+from kindling.registry import RENAMED, Renamed, losses
 
 FIT = ("fit", "--model", "SimpleNet")
 LIGHT = [
@@ -244,3 +248,34 @@ def test_before_installation_one_line_says_what_to_type(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr == "kindling: error: No module named 'kindling': type  make train  or  pip install -e .\n"
+
+
+def test_the_version_is_the_package_s_and_the_changelog_s(kindling: Kindling) -> None:
+    assert kindling("--version") == f"kindling {__version__}\n"
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest
+    assert newest[1] == __version__
+
+
+def test_a_renamed_option_is_taken_by_its_former_name_too(
+    kindling: Kindling, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no option --watch" in kindling.fails(*FIT, "--watch", "val/acc")
+    monkeypatch.setitem(RENAMED, "watch", Renamed("monitor", "9.9"))
+    line = "{} is now called monitor: version 9.9 no longer takes the former name\n"
+    assert "\nmonitor: val/acc\n" in kindling(*FIT, "--watch", "val/acc", "--print_config")
+    assert kindling.err == line.format("--watch")
+    Path("old.yaml").write_text("watch: val/acc\n")
+    assert "\nmonitor: val/acc\n" in kindling(*FIT, "-c", "old.yaml", "--print_config")
+    assert kindling.err == line.format("-c old.yaml: watch")
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    del content["config"]["monitor"]
+    content["config"]["watch"] = "val/acc"
+    torch.save(content, "old.ckpt")
+    out = kindling("fit", "--ckpt_path", "old.ckpt", "--epochs", "11", "--print_config")
+    assert "\nmonitor: val/acc\n" in out
+    assert kindling.err == ""
+
+
+def test_former_names_end_with_the_version_that_was_said() -> None:
+    assert [name for name, renamed in RENAMED.items() if Version(renamed.until) <= Version(__version__)] == []

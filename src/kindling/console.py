@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from unicodedata import east_asian_width
 
 _shown: list[str] = []  # the line that ``waiting`` has left on the terminal
 
@@ -13,6 +14,18 @@ def say(line: str) -> None:
     if is_first_process():
         _clear()
         print(line, flush=True)
+
+
+def width_of(text: str) -> int:
+    """How wide a text is, in Latin letters: a Chinese one takes two."""
+    return len(text) + sum(east_asian_width(letter) in "WF" for letter in text)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row of cells, the columns of all below each other."""
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
+    padded = ([text + " " * (width - width_of(text)) for text, width in zip(row, widths, strict=True)] for row in rows)
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def is_first_process() -> bool:
@@ -42,5 +55,5 @@ def waiting(what: str) -> Iterator[None]:
 
 def _clear() -> None:
     if _shown:
-        _shown.clear()
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        blank = " " * len(f"{_shown.pop()} ...")  # not an escape sequence, which older consoles of Windows show
+        print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)

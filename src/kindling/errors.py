@@ -6,8 +6,9 @@ user's own network or data (``tracebacks``).
 
 import signal
 
-# Ctrl-C, a polite kill, and what SLURM can be told to send some time before its kill; Windows lacks the last
-ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+# Ctrl-C, a polite kill, what SLURM can be told to send some time before its kill, and Ctrl-Break, of Windows alone
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGBREAK")
+ENDING_SIGNALS: list[signal.Signals] = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 class KindlingError(Exception):

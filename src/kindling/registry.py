@@ -34,7 +34,16 @@ class Argument(NamedTuple):
     text: str
 
 
+class Renamed(NamedTuple):
+    """What an option is called now, and the version that no longer takes the former name."""
+
+    now: str
+    until: str
+
+
 TRAINER = Entry("lightning.pytorch.trainer.trainer")
+# Options by their former names, without a dot: for one minor version both names are taken. Checkpoints keep theirs.
+RENAMED: dict[str, Renamed] = {}
 
 
 def load(entries: Mapping[str, Entry], name: str, package: str) -> Any:

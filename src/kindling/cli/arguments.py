@@ -1,5 +1,6 @@
 """What was typed, read far enough to answer its mistakes before torch is imported."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,12 +11,13 @@ import yaml
 
 from kindling import registry
 from kindling.cli.commands import COMMANDS, ON_SOURCES, flags, own_options
+from kindling.console import is_first_here
 from kindling.data import IN_PYTHON
 from kindling.data.table.names import LISTS
 from kindling.errors import UsageError
 from kindling.facts import SIZES
 from kindling.project import current
-from kindling.registry import nearest
+from kindling.registry import RENAMED, nearest
 from kindling.runs.class_names import PACKAGES, classes, is_class
 from kindling.runs.trust import texts
 
@@ -113,12 +115,13 @@ def parse(args: list[str]) -> Request:
     if command.startswith("-"):
         raise UsageError(f"{command} comes after the command: fit {' '.join(args[:2])} ...")
     if command not in COMMANDS:
-        known = (*COMMANDS, *ON_SOURCES)
-        raise UsageError(f"no command {command!r}{nearest(command, known) or ': there are ' + ', '.join(known)}")
+        words = (*COMMANDS, *ON_SOURCES)
+        raise UsageError(f"no command {command!r}{nearest(command, words) or ': there are ' + ', '.join(words)}")
     options: list[Option] = []
     configs: dict[str, Config] = {}  # by where they stand
     vary: dict[str, Any] = {}
-    for key, value in _split(args[1:]):
+    for given, value in _split(args[1:]):
+        key = _present_name(given, f"--{given}")
         if command == "list" and key != "help":
             raise UsageError("list takes no options")
         if key == "help" and value not in (None, "all"):
@@ -154,6 +157,16 @@ def parse(args: list[str]) -> Request:
         for name, _ in dotted(config):
             _check_name(name, request, where)
     return request
+
+
+def _present_name(key: str, given: str) -> str:
+    """What an option is called now. For a former name, a line on standard error says so."""
+    if key not in RENAMED:
+        return key
+    now, until = RENAMED[key]
+    if is_first_here():
+        print(f"{given} is now called {now}: version {until} no longer takes the former name", file=sys.stderr)
+    return now
 
 
 def check_environment(names: Iterable[str]) -> None:
@@ -229,7 +242,7 @@ def _import_path(kind: str, value: str) -> str:
     if kind == "data" and value not in classes(kind) and Path(value).suffix != ".py" and Path(value).exists():
         option = "ImageFolder --data.root" if Path(value).is_dir() else "TabularCSV --data.path"
         raise UsageError(f"{typed}: is no name of a dataset, did you mean --data {option} {value}?")
-    if "/" in value or value.endswith(".py"):
+    if "/" in value or "\\" in value or value.endswith(".py"):
         raise UsageError(
             f"{typed}: a class is named by module.Class, not by its file: my_module.MyClass for a class in "
             "my_module.py, in the current folder or where Python looks for modules"
@@ -328,7 +341,8 @@ def _normal(content: dict[Any, Any], where: str) -> Config:
         UsageError: They have another form, or name a class that doesn't exist.
     """
     config: Config = {}
-    for key, value in content.items():
+    for given, value in content.items():
+        key = _present_name(given, f"{where}: {given}")
         if "." in str(key):
             raise UsageError(f"{where}: {key} is how it is typed: in YAML it is nested, as --print_config shows")
         options = value if key == "trainer" else {}

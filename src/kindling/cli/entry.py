@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kindling import project
+from kindling import __version__, project
 from kindling.cli import arguments, commands, help, process, system_errors
 from kindling.cli.arguments import Request
 from kindling.cli.own_options import read_own_options
@@ -74,6 +74,9 @@ def _run(args: list[str]) -> int:
         raise UsageError(f"no command: type e.g. {program} fit --model {network} (--help shows more)")
     if args[0] in ("-h", "--help"):
         print(help.of_program(program), end="")
+        return 0
+    if args[0] == "--version":
+        print(f"kindling {__version__}")
         return 0
     if args[0] in commands.ON_SOURCES:
         commands.function(args[0])(args[1:])

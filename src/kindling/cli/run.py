@@ -68,7 +68,7 @@ def run(
         frames = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
         files = [Path(code.co_filename).as_posix() for code in frames]
         restoring = any(code.co_name.startswith("restore") for code in frames)  # as Lightning names what hands it out
-        if checkpoint and (restoring or mid_epoch.__file__ in files or _by_optimizer(files)):
+        if checkpoint and (restoring or Path(mid_epoch.__file__).as_posix() in files or _by_optimizer(files)):
             what = f"{checkpoint.file} holds a state that does not fit ({error}): take another"
             raise CheckpointError(what) from error
         if _by_optimizer(files):

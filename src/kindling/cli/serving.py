@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -120,7 +121,8 @@ def _serve_anew(folder: Path, own: dict[str, Any]) -> NoReturn:
     command = [sys.executable, "-c", AGAIN.format(called=sys.argv[0], name=current().name), "serve", *options]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # what can be imported here can be there
     sys.stdout.flush()
-    if os.name == "nt":  # where exec ends the process that the shell waits for
+    if sys.platform == "win32":  # where exec ends the process that the shell waits for
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server as well, which ends with it
         raise SystemExit(subprocess.call(command))
     os.execv(sys.executable, command)
 

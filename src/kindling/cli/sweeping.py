@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from kindling.cli import commands, process
-from kindling.cli.arguments import CLASS_OPTIONS, Request, dotted
+from kindling.cli.arguments import CLASS_OPTIONS, Config, Request, dotted
 from kindling.console import waiting
 from kindling.errors import RunError, Stopped, UsageError
 from kindling.project import current
@@ -30,11 +30,16 @@ USUAL_SEED = 42
 OWN = commands.own_options("sweep")
 
 
-def run(request: Request, own: dict[str, Any]) -> None:
+def run(request: Request, own: dict[str, Any], program: str | None = None, script: str | None = None) -> Path:
     """Carry out the command.
 
     Args:
         own: The options of ``sweep`` itself.
+        program: How the user calls Kindling, for messages; None to tell it from the command line.
+        script: The file that carries out a command line; None for the one that is running.
+
+    Returns:
+        The folder of the sweep.
 
     Raises:
         KindlingError: The user has something to mend.
@@ -43,7 +48,7 @@ def run(request: Request, own: dict[str, Any]) -> None:
     _check(own)
     if any(option.key == "print_config" for option in request.options):
         raise UsageError("--print_config: sweep has many configurations: type it with fit")
-    program = process.program()
+    program = program or process.program()
     if request.has("ckpt_path"):
         folder, settings, definition = _found(request, own)
     else:
@@ -55,7 +60,7 @@ def run(request: Request, own: dict[str, Any]) -> None:
         "program": program,
         "project": current().plain(),
         "path": sys.path,
-        "argv": sys.argv[:1],
+        "argv": [script or sys.argv[0]],
         "config_files": [str(folder / f"config_{n}.yaml") for n in range(len(definition.configs))],
         "devices": _devices(definition),
     }
@@ -79,6 +84,7 @@ def run(request: Request, own: dict[str, Any]) -> None:
             print(f"\nInterrupted: {remedy}", flush=True)
             raise Stopped(error.code if isinstance(error, Stopped) else 130) from None
         raise
+    return folder
 
 
 def _check(own: dict[str, Any]) -> None:
@@ -103,7 +109,7 @@ def _defined(request: Request, own: dict[str, Any]) -> Definition:
     for option in varied:
         if request.has(option):
             raise UsageError(f"--{option} is given, and --vary.{option} too: drop one of them")
-    configs = [{key: value for key, value in one.items() if key not in OWN} for one in request.configs]
+    configs = _configs(request)
     options = [[o.key, str(o.value)] for o in request.options if o.key not in OWN]
     for name in ("trainer.fast_dev_run", "trainer.barebones"):
         if str(request.value(name)).lower() not in ("none", "false", "0"):
@@ -141,6 +147,11 @@ def _defined(request: Request, own: dict[str, Any]) -> Definition:
     if definition.sampler == "Grid":
         definition.grid()  # it may be that a range has no steps
     return definition
+
+
+def _configs(request: Request) -> list[Config]:
+    """The contents of the ``-c`` files, without the options of ``sweep`` itself."""
+    return [{key: value for key, value in one.items() if key not in OWN} for one in request.configs]
 
 
 def _settings(own: dict[str, Any]) -> Settings:
@@ -209,6 +220,7 @@ def _found(request: Request, own: dict[str, Any]) -> tuple[Path, Settings, Defin
     same = {key for key, value in definition.options if request.value(key) == value}
     changed = [option.key for option in request.options if option.key not in {*CHANGEABLE, "ckpt_path", *same}]
     changed += [f"vary.{option}" for option, given in request.vary.items() if definition.vary.get(option) != given]
+    changed += [next(iter(one)) for one in _configs(request) if one and one not in definition.configs]
     if changed:
         raise UsageError(f"--{changed[0]}: a sweep goes on as it was begun: leave it out, or begin another")
     for name in filter(request.has, {*CHANGEABLE} - {"test_best"}):

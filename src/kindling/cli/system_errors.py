@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +57,9 @@ def _explain_file(error: OSError) -> str:
     if error.errno in FULL:
         return f"{file} can't be written ({reason}): make room"
     if error.errno in CLOSED:
-        return f"{file} can't be used ({reason}): make it writable, or keep runs in another --trainer.default_root_dir"
+        shut = "close the program that has it open, " if sys.platform == "win32" else ""
+        remedy = f"{shut}make it writable, or keep runs in another --trainer.default_root_dir"
+        return f"{file} can't be used ({reason}): {remedy}"
     if error.errno == errno.ENOENT:
         return f"{file} is not there: check its name, and whether it was moved or deleted"
     if error.errno in TAKEN:

@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TextIO
 
 from kindling import project
 from kindling.cli import process
@@ -30,8 +32,11 @@ def main() -> None:
     """The program."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what is printed goes to the log
+    messages = os.fdopen(os.dup(0), encoding="utf-8")
+    # Windows lets nobody look at a pipe that a thread reads from, and libraries look at standard input as they load
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     told: SimpleQueue[Message] = SimpleQueue()
-    threading.Thread(target=_listen, args=(told,), daemon=True).start()
+    threading.Thread(target=_listen, args=(messages, told), daemon=True).start()
 
     def answer(**message: Any) -> None:
         answers.write(json.dumps(message) + "\n")
@@ -45,9 +50,9 @@ def main() -> None:
     os._exit(code)
 
 
-def _listen(told: "SimpleQueue[Message]") -> None:
+def _listen(messages: TextIO, told: "SimpleQueue[Message]") -> None:
     """Read what there is to do. The end of it is that of the process which says so, and so of this one."""
-    for line in sys.stdin:
+    for line in messages:
         told.put(json.loads(line))
     for end in process.ENDED_TOO:
         end()
@@ -278,7 +283,7 @@ class Base:
 
 
 def draw(message: Message) -> Message:
-    """The pictures of the sweep, as files and for TensorBoard."""
+    """The pictures of the sweep, as files and for TensorBoard; the answer also has what was said of them."""
     from torch.utils.tensorboard import SummaryWriter
 
     from kindling.callbacks.report.publish import board_tag, save
@@ -289,12 +294,12 @@ def draw(message: Message) -> Message:
     pictures = sweep.pictures(trials, dict(message["modes"]), message["log"], message["shares"], str(folder))
     for old in folder.glob("events.out.*"):
         old.unlink()
-    with SummaryWriter(str(folder)) as board:
+    with SummaryWriter(str(folder)) as board, redirect_stdout(StringIO()) as said:
         for name, picture in pictures.items():
             pixels = style.paint(picture)
             save(folder / f"{name}.png", pixels)
             board.add_image(board_tag(f"sweep/{name}"), pixels, 0, dataformats="HWC")
-    return {"files": [f"{name}.png" for name in pictures]}
+    return {"files": [f"{name}.png" for name in pictures], "said": said.getvalue().splitlines()}
 
 
 def _reporter(monitor: str, told: Callable[[], Message], answer: Callable[..., None]) -> Any:
@@ -336,8 +341,8 @@ def _measure(name: str, job: Any) -> float:
     def seconds() -> float:
         begun = time.perf_counter()
         model(x)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         return time.perf_counter() - begun
 
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from kindling.data.base import DataModule
@@ -106,7 +106,7 @@ def export(
         with atomic.folder_lock(folder):
             page = card.page(folder, differences, model, data, checkpoint, content, x, described, scores)
             for name, difference in differences.items():
-                (part / name).replace(folder / name)
+                atomic.replace(part / name, folder / name)
                 print(f"largest difference on {len(x)} samples {difference:.1e} -> {folder / name}")
             if format != "weights":
                 with atomic.atomic_write(folder / "preprocessing.json") as stream:
@@ -126,7 +126,8 @@ def _write_weights(file: Path, model: SupervisedModule, data: DataModule, x: Ten
     metadata = {"format": "pt", "class_path": card.path(model), "init_args": json.dumps(dict(model.hparams))}
     safetensors.write_bytes(save(state, metadata))
     inputs, new, differences = data.normalize(x), type(model)(**model.hparams).eval(), {}
-    for name, read in ((pt.name, torch.load(pt, weights_only=True)), (safetensors.name, load_file(safetensors))):
+    as_written = load(safetensors.read_bytes())  # load_file keeps it open, and Windows then lets nobody move it
+    for name, read in ((pt.name, torch.load(pt, weights_only=True)), (safetensors.name, as_written)):
         new.load_state_dict(read)
         differences[name] = check.largest_difference(name, new(inputs).numpy(), model(inputs).numpy(), tolerance=0)
     return differences

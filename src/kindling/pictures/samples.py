@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
+from kindling.console import width_of
 from kindling.pictures.style import SKY, Array, new_figure
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def image_grid(images: Array, captions: Sequence[str], title: str) -> "Figure":
 
 def table(columns: dict[str, list[str]], title: str) -> "Figure":
     """Draw a column of cells under each name."""
-    widths = [2 + max(map(len, [name, *cells])) for name, cells in columns.items()]  # letters
+    from matplotlib import rcParams
+
+    families = ["monospace", *rcParams["font.family"][1:]]  # the others have letters that the first lacks
+    widths = [2 + max(map(width_of, [name, *cells])) for name, cells in columns.items()]  # Latin letters
     rows = len(next(iter(columns.values())))
     figure = new_figure(max(4.0, 0.078 * sum(widths)), 0.2 * (rows + 1) + 0.35, title)
     axes = figure.add_subplot(xlim=(0, sum(widths)), ylim=(rows - 0.5, -1.5))
@@ -44,6 +48,6 @@ def table(columns: dict[str, list[str]], title: str) -> "Figure":
     for (name, cells), width in zip(columns.items(), widths, strict=True):
         for y, text in enumerate([name, *cells], start=-1):
             weight = "bold" if y < 0 else "normal"
-            axes.text(x, y, text, va="center", fontsize=8, family="monospace", fontweight=weight, in_layout=False)
+            axes.text(x, y, text, va="center", fontsize=8, family=families, fontweight=weight, in_layout=False)
         x += width
     return figure

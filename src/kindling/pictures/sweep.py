@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kindling.pictures.style import BLACK, BLUE, SKY, VERMILION, Array, Draw, new_figure
+from kindling.console import width_of
+from kindling.pictures.style import BLACK, BLUE, SKY, VERMILION, Array, Draw, clip, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -399,7 +400,7 @@ def _dress(axes: "Axes", which: str, scale: Scale) -> None:
         margin = 0.5 if scale.kind == "names" else 0.06 * (high - low) or 0.06 * abs(high) or 1
         axes.set(**{f"{which}lim": (low - margin, high + margin)})
     places, names = zip(*scale.ticks, strict=True)
-    crowded = which == "x" and scale.kind != "linear" and len(names) * max(map(len, names)) > 24
+    crowded = which == "x" and scale.kind != "linear" and len(names) * max(map(width_of, names)) > 24
     getattr(axes, f"set_{which}ticks")(places, names, rotation=90 if crowded else 0)
 
 
@@ -465,7 +466,7 @@ def _legend(figure: "Figure") -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     labels = sorted(entries, key=len)
-    inches = [0.075 * len(label) + 0.6 for label in labels]
+    inches = [0.075 * width_of(label) + 0.6 for label in labels]
     for columns in range(len(labels), 0, -1):
         if sum(max(column) for column in np.array_split(inches, columns)) < figure.get_size_inches()[0]:
             break
@@ -509,9 +510,8 @@ def _short(number: float, digits: int = 6) -> str:
 def _tail(text: str, limit: int) -> str:
     """The end of a long text, which tells more of an option or a class than its start; from a whole name on."""
     line = " ".join(text.split())
-    limit -= sum(ord(letter) > 0x2E80 for letter in line[-limit // 2 :])  # Chinese letters are twice as wide
-    if len(line) <= limit:
+    if width_of(line) <= limit:
         return line
-    end = line[1 - limit :]
+    end = clip(line[::-1], limit)[-2::-1]  # without the "…"
     cut, _, names = end.partition(".")
     return "…" + (names if (not cut or cut.isidentifier()) and len(names) > 3 else end)

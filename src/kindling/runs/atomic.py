@@ -1,15 +1,18 @@
 """Files that are complete or not there at all, whatever happens while they are written."""
 
-import fcntl
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock
+
 DAY = 24 * 3600  # seconds
+IN_USE = 5.0  # seconds that Windows may refuse to replace a file, as another program reads it
 
 
 @contextmanager
@@ -34,7 +37,7 @@ def atomic_write(file: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        part.replace(file)
+        replace(part, file)
         sync(file.parent)
     except BaseException as error:
         part.unlink(missing_ok=True)
@@ -52,9 +55,28 @@ def hard_link(file: Path, name: Path) -> None:
         with atomic_write(name, "wb") as copy, file.open("rb") as original:
             copy.write(original.read())
     else:
-        part.replace(name)
+        replace(part, name)
     finally:
-        part.unlink(missing_ok=True)  # replace() leaves it where both names were the same file already
+        part.unlink(missing_ok=True)  # replacing leaves it where both names were the same file already
+
+
+def replace(part: Path, file: Path) -> None:
+    """Give a complete file its name, in place of the file that has it.
+
+    Windows refuses that while a program has the other file open, be it a virus scanner; so it is tried for a while.
+
+    Raises:
+        PermissionError: The folder can't be written, or the file stays open.
+    """
+    end = time.monotonic() + (IN_USE if sys.platform == "win32" else 0)
+    while True:
+        try:
+            part.replace(file)
+            return
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.05)
 
 
 def remove_leftovers(folder: Path, *patterns: str, age: float = 0) -> None:
@@ -74,13 +96,26 @@ def remove_leftovers(folder: Path, *patterns: str, age: float = 0) -> None:
 def folder_lock(folder: Path) -> Iterator[None]:
     """Let one process at a time write into a folder, so that files that belong together stay together."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(folder / ".writing.lock"):
         yield
-    finally:
-        os.close(descriptor)
+
+
+@contextmanager
+def locked(file: Path, timeout: float = -1) -> Iterator[None]:
+    """Let one process at a time be in here. The file is there meanwhile; the lock is free however the process ends.
+
+    Args:
+        timeout: Seconds to wait for other processes; below 0 there is no limit.
+
+    Raises:
+        filelock.Timeout: Another process is still in here.
+    """
+    with FileLock(file, timeout=timeout):
+        try:
+            yield
+        finally:
+            with suppress(PermissionError):  # Windows removes no file that is open; there FileLock does it afterwards
+                file.unlink(missing_ok=True)
 
 
 def _part(file: Path) -> Path:
@@ -90,7 +125,10 @@ def _part(file: Path) -> Path:
 
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of files, would survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
+    if is_folder and sys.platform == "win32":
+        return  # which opens no folder; NTFS keeps a journal of what they list
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # to write, as Windows asks for it
     try:
         os.fsync(descriptor)
     finally:

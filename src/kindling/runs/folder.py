@@ -5,15 +5,16 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from kindling.errors import RunError, UsageError
+from kindling.runs import atomic
 from kindling.runs.csv_files import read_rows
 
 LOGS = "lightning_logs"
@@ -76,7 +77,7 @@ class Run:
     @property
     def name(self) -> str:
         """As ``--ckpt_path`` takes it: ``version_3``, or ``version_4/fold_0`` for one in a folder of several."""
-        return str(self.folder).rpartition(f"{LOGS}/")[2]
+        return self.folder.as_posix().rpartition(f"{LOGS}/")[2]
 
     @property
     def root(self) -> str | None:
@@ -164,16 +165,12 @@ def locked(folder: Path, used: str = "trained") -> Iterator[None]:
     Raises:
         RunError: Another one does.
     """
-    lock = FileLock(folder / ".lock", timeout=0)  # free again with this process, however that ends
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunError(f"{folder} is being {used} by another process: wait for it, or stop it") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(atomic.locked(folder / ".lock", timeout=0))
+        except Timeout as error:
+            raise RunError(f"{folder} is being {used} by another process: wait for it, or stop it") from error
         yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
 
 
 def newest_first(logs: Path, model: str | None = None) -> Iterator[Run]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from kindling.errors import CheckpointError
-from kindling.registry import import_class
+from kindling.registry import RENAMED, import_class
 from kindling.runs.class_names import PACKAGES, canonical, classes, is_class
 
 Options = dict[str, Any]  # nested, plain; a class is {"class_path": ..., "init_args": {...}}
@@ -44,6 +44,7 @@ def check_form(options: Options, file: object) -> Options:
         json.dumps(options)
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: its options are not plain data, so it can't be used: take another") from error
+    options = {RENAMED[key].now if key in RENAMED else key: value for key, value in options.items()}
     checked = dict(options)
     for key in PACKAGES.keys() & options.keys():
         if options[key] is not None or key == "model":
@@ -85,7 +86,7 @@ def unknown(options: Options) -> Iterator[tuple[str, str]]:
                 elif callback is not None:
                     yield option, str(callback)
         elif name != "default_root_dir":  # which is never taken from a checkpoint
-            yield from ((option, text) for text in texts(setting) if "." in text or "/" in text)
+            yield from ((option, text) for text in texts(setting) if re.search(r"[./\\]|^[A-Za-z]:", text))
             yield from ((option, path) for path in _nested_classes(setting))
 
 

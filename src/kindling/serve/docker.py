@@ -77,7 +77,7 @@ def write(folder: Path) -> list[str]:
         source = Path(str(kindling.__file__)).parent
         shutil.copytree(source, part / "kindling", ignore=shutil.ignore_patterns("__pycache__"))
         for name, text in files.items():
-            (part / name).write_text(text, encoding="utf-8")
+            (part / name).write_text(text, encoding="utf-8", newline="\n")
         if (folder / "kindling").exists():
             (folder / "kindling").rename(part / "before")
         for new in ("kindling", *files):

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -41,7 +42,10 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"--host is empty: {ADDRESSES}")
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so soon after an earlier server
+        if sys.platform == "win32":  # where the other option would let two programs listen on one port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so soon after an earlier server
         sock.bind((host, port))
         sock.listen(BACKLOG)
     except (OSError, ValueError, TypeError) as error:
@@ -72,7 +76,7 @@ def serve(app: Any, sock: socket.socket, grace: float) -> None:
     config = uvicorn.Config(
         app,
         http=_Connection,
-        loop="uvloop",
+        loop="auto",  # uvloop, or where there is none, as on Windows, asyncio's own
         ws="none",
         lifespan="on",
         log_config=None,

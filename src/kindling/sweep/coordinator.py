@@ -23,7 +23,7 @@ from kindling.sweep import report
 from kindling.sweep.space import Range
 from kindling.sweep.storage import Server, reason, shown
 from kindling.sweep.study import Definition, Study, Trial
-from kindling.sweep.workers import GRACE, Message, Worker, cores
+from kindling.sweep.workers import GRACE, LISTEN, Message, Worker, cores
 
 LOOK = 5.0  # seconds between two looks for trials of machines that have gone, while a worker has nothing to do
 ATTEMPTS = 2  # of a trial whose process dies, or whose code fails
@@ -118,7 +118,10 @@ class Sweep:
         self._asked = message
         self._workers[0].tell(message)
         while True:
-            worker, answer = self._inbox.get()
+            try:
+                worker, answer = self._inbox.get(timeout=LISTEN)
+            except Empty:
+                continue
             if answer is None:
                 self._replace(worker)
             elif "failed" in answer:
@@ -159,7 +162,7 @@ class Sweep:
                 if not self._tasks:
                     break
                 try:
-                    worker, answer = self._inbox.get(timeout=LOOK if idle and self._server else None)
+                    worker, answer = self._inbox.get(timeout=LOOK if idle and self._server else LISTEN)
                 except Empty:
                     continue
                 if answer is None:
@@ -434,7 +437,10 @@ class Sweep:
             "shares": study.importances(),
         }
         with waiting("Drawing"):
-            return self.ask(message)["files"]
+            answer = self.ask(message)
+        for line in answer["said"]:
+            print(line)
+        return answer["files"]
 
     def _test(self, best: Trial, run: Run) -> None:
         options = best.typed() | self.study.definition.runs[0]

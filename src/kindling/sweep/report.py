@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from kindling.console import aligned
 from kindling.runs import csv_files
 from kindling.runs.atomic import atomic_write
 from kindling.runs.folder import Run
@@ -72,9 +73,7 @@ def table(study: Study) -> list[str]:
     columns |= {o: [cell(short(o, t.values[o])) if o in t.values else "-" for t in trials] for o in study.space}
     columns["epochs"] = [str(t.attrs.get("epochs", "")) for t in trials]
     columns["seconds"] = [f"{t.attrs.get('seconds', 0):.1f}" for t in trials]
-    widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
-    rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([list(columns), *map(list, zip(*columns.values(), strict=True))])
 
 
 def short(option: str, value: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from typing import IO, Any
 
 Message = dict[str, Any]
 GRACE = 30.0  # seconds in which a worker saves the run that it is training
+# seconds from one look at Ctrl-C to the next, while an answer is waited for: Windows does not interrupt that
+LISTEN = 1.0 if sys.platform == "win32" else None
 
 
 class Worker:
@@ -47,7 +50,9 @@ class Worker:
                 stderr=file,
                 text=True,
                 encoding="utf-8",
-                start_new_session=True,  # Ctrl-C is for the one that started it
+                # Ctrl-C is for the one that started it; the first is for Unix, the second for Windows
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         self.tell({"do": "hello", **hello})
         threading.Thread(target=self._listen, daemon=True).start()
@@ -77,7 +82,11 @@ class Worker:
     def terminate(self) -> None:
         """Let it save the run that it is training, and end."""
         self.is_terminated = True
-        self._process.terminate()
+        if sys.platform == "win32":  # whose own way to end a process leaves it no time
+            with suppress(OSError):  # where there is no console, its time just runs out
+                self._process.send_signal(signal.CTRL_BREAK_EVENT)
+        else:
+            self._process.terminate()
 
     def end(self, seconds: float) -> None:
         """Have no more to do for it, wait for its end, and end it after that time."""

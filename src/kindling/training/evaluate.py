@@ -78,11 +78,14 @@ def _predict(job: Job, write: Callable[[Predictions], object]) -> None:
     )
 
 
-def export(job: Job, format: str = "weights") -> None:
+def export(job: Job, format: str = "weights") -> Path:
     """Write the trained network into a file that can be used elsewhere, checked in a process of its own.
 
     Args:
         format: weights (state_dict and safetensors), onnx, or pt2 (torch.export).
+
+    Returns:
+        The folder of the file.
 
     Raises:
         UsageError: The network or the data is of a kind that can't be exported, or a package is missing.
@@ -107,6 +110,7 @@ def export(job: Job, format: str = "weights") -> None:
     finally:
         with suppress(OSError):
             folder.rmdir()  # where nothing came of it
+    return folder
 
 
 def lr_find(job: Job, min_lr: float, max_lr: float, num_training: int) -> tuple[float, Path]:

@@ -103,7 +103,7 @@ class Job:
         """Those that Lightning started for this job, at once."""
         launcher = self.trainer.strategy.launcher if self.trainer else None
         if launcher is not None:
-            launcher.kill(signal.SIGKILL)
+            launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows ends them as abruptly by the other
 
 
 def make_job(

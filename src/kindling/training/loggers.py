@@ -34,7 +34,7 @@ class RunCSV(CSVLogger):
     def experiment(self) -> Any:
         if self._experiment is None:
             file = Path(self.log_dir) / "metrics.csv"
-            rows = list(csv.DictReader(file.read_text().splitlines())) if file.is_file() else []
+            rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines())) if file.is_file() else []
             writer: Any = super().experiment
             writer.metrics = [row for row in rows if self.resume_step is None or int(row["step"]) < self.resume_step]
             writer.save()

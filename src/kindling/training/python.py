@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from kindling.console import say
 from kindling.errors import CheckpointError, Stopped, UsageError
+from kindling.export.write import FORMATS
 from kindling.registry import import_class, nearest
 from kindling.runs import find, trust
 from kindling.runs.folder import LOGS, Run
@@ -52,15 +54,38 @@ class TrainedRun(Run):
         return _with_weights(self._job("predict", which))
 
     def predict(self, samples: Any, which: Which = "best") -> Tensor:
-        """What the network says of raw inputs (B, ...), as its data stores them.
+        """What the network says of raw inputs (B, ...), as its data stores them; of a table, of a DataFrame's rows.
 
         Returns:
             Probabilities (B, classes), or numbers in the target's units (B, 1 or 2), on the CPU.
+
+        Raises:
+            KindlingError: The DataFrame lacks a column, or the data is no table.
         """
+        data: Any
         model, data = self.load(which)
+        if isinstance(samples, pd.DataFrame):
+            if not hasattr(data, "encode"):
+                raise UsageError(f"run.predict: {type(data).__name__} has no columns: give a tensor, not a DataFrame")
+            samples = data.encode(samples)
         with torch.inference_mode():
             parts_of_it = torch.as_tensor(samples).split(TOGETHER)
-            return torch.cat([model.predict_step((data.normalize(x),)) for x in parts_of_it])  # type: ignore[attr-defined]
+            return torch.cat([model.predict_step((data.normalize(x),)) for x in parts_of_it])
+
+    def export(self, format: Literal["weights", "onnx", "pt2"] = "weights", which: Which = "best") -> Path:
+        """Write files for use elsewhere, which are read back and compared, and return their folder.
+
+        Args:
+            format: weights (state_dict and safetensors); onnx or pt2 (torch.export), with the preprocessing.
+            which: ``best`` or ``last``.
+
+        Raises:
+            KindlingError: The network or its data can't be written in that format, or a package is missing.
+        """
+        if format not in FORMATS:
+            raise UsageError(f"run.export({format!r}): there are {', '.join(FORMATS)}")
+        with session(self.given["seed"]):
+            return evaluate.export(self._job("export", which), format)
 
     def _evaluate(self, command: str, which: Which) -> dict[str, float]:
         with session(self.given["seed"]):
@@ -126,6 +151,8 @@ def fit(
     given = {"model": model, "data": data, "loss": loss, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
     given = {key: parts.named(key, value) for key, value in given.items()}
     given["loss"] = given["loss"]() if inspect.isclass(given["loss"]) else given["loss"]
+    if isinstance(given["loss"], nn.Module):
+        given["loss"].train()  # it may be part of a network that was loaded in between
     own = {"monitor": monitor, "mode": mode, "threshold": threshold, "checkpoint_every": checkpoint_every}
     usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
     for name in trainer.keys() - usual.keys():
@@ -189,13 +216,31 @@ def load(
     trust.check_taken(wanted, known, file, "give its class to kindling.load(..., classes=[...])")
     made: dict[str, Any] = {}
     for key in ("model", "data") if data is None else ("model",):
-        path = wanted[key]["class_path"]
-        made[key] = partial(import_class(path, key), **wanted[key].get("init_args", {}))
+        made[key] = _factory(key, wanted[key])
     try:
         loss = losses.make_loss(config.get("loss"))
         return _with_weights(make_job("predict", config, **{"data": data, **made}, loss=loss, start=start))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} does not fit {' and '.join(made)} as they are now: {error}") from error
+
+
+def reopen(run: Run) -> TrainedRun:
+    """A run of the command line, such as the best of a sweep, with its parts made anew from its options.
+
+    Raises:
+        RunError: Its options can't be read.
+    """
+    config = run.config()
+    given: dict[str, Any] = {kind: _factory(kind, config[kind]) if config.get(kind) else None for kind in PARTS}
+    given["loss"] = losses.make_loss(config.get("loss"))
+    given |= {name: config.get(name) for name in ("monitor", "mode", "threshold", "checkpoint_every")}
+    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
+    trainer = {name: value for name, value in config["trainer"].items() if value != usual.get(name)}
+    return TrainedRun(run.folder, given | {"seed": config["seed_everything"]} | trainer)
+
+
+def _factory(kind: str, spec: dict[str, Any]) -> partial[Any]:
+    return partial(import_class(spec["class_path"], kind), **spec.get("init_args", {}))
 
 
 def _with_weights(job: Job) -> tuple[LightningModule, Any]:

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from kindling.callbacks.gather import gather
+from kindling.console import aligned
 from kindling.errors import DataError, UsageError
 from kindling.facts import Facts
 from kindling.models.base import SupervisedModule
@@ -125,9 +126,7 @@ def _columns(network: LightningModule, data: object, predictions: Tensor) -> dic
 def as_table(columns: Mapping[str, Sequence[Any]], most: int = SHOWN_ROWS) -> str:
     """The first rows of columns, as lines for the screen."""
     cells = [[name, *map(_cell, values[:most])] for name, values in columns.items()]
-    widths = [max(map(len, column)) for column in cells]
-    rows = zip(*cells, strict=True)
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = aligned([*zip(*cells, strict=True)])
     more = len(next(iter(columns.values()))) - most
     return "\n".join(lines + ([f"... and {more} more"] if more > 0 else []))
 

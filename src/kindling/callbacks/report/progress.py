@@ -14,6 +14,7 @@ from kindling.models.base import SupervisedModule
 
 WIDTH = 80  # of a line
 REDRAW = 0.1  # seconds; reading the loss off a GPU more often would stall it
+DELAY = 1.0  # seconds in which a notebook, which keeps what is printed, shows no bar: most epochs have ended by then
 
 
 class EpochLines(EpochListener):
@@ -98,8 +99,9 @@ class Progress(ProgressBar):
         watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a terminal, or a notebook
         if self._enabled and trainer.is_global_zero and watched:
             total = int(batches) if batches < float("inf") else None
-            self._bar = tqdm(desc=title, total=total, unit="batch", leave=False, dynamic_ncols=True)
-            self._drawn = time.monotonic()
+            delay = 0.0 if sys.stderr.isatty() else DELAY
+            self._bar = tqdm(desc=title, total=total, unit="batch", leave=False, dynamic_ncols=True, delay=delay)
+            self._drawn = time.monotonic() + delay
 
     def _advance(self, batch_idx: int) -> bool:
         """Move the bar, at most ten times a second; return whether it moved."""

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from kindling import __version__
 from kindling.callbacks.after_epoch import EpochListener, Row
 from kindling.errors import RunError
-from kindling.runs.atomic import hard_link, sync
+from kindling.runs.atomic import hard_link, replace, sync
 
 SECONDS = 1.0  # from one checkpoint between epochs to the next: to bring one to the disk takes some milliseconds
 
@@ -147,7 +147,7 @@ class BestAndLast(Checkpoint, EpochListener):
                 hard_link(new, self.folder / "best.ckpt")
             if last.is_file():
                 hard_link(last, self.folder / "previous.ckpt")
-            new.replace(last)
+            replace(new, last)
             sync(self.folder)
             for logger in trainer.loggers:
                 logger.after_save_checkpoint(self)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@ from typing import NoReturn
 
 from kindling.cli import process
 from kindling.errors import UsageError
+from kindling.registry import nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,12 +16,14 @@ class Parser(argparse.ArgumentParser):
 def new(args: list[str]) -> None:
     """Make a project of your own, or a network or a dataset within one."""
     program = process.program()
-    if args[:1] in (["model"], ["data"]):
+    if args[:1] in (["model"], ["data"]) and not {"-h", "--help"} & {*args}:
         from kindling.scaffold import classes
 
         write = classes.new_model if args[0] == "model" else classes.new_data
         write(" ".join(args[1:]), program)
         return
+    if len(args) == 2 and args[1][:1].isupper() and (hint := nearest(args[0], ("model", "data"), "new ")):
+        raise UsageError(f"new {' '.join(args)}{hint}")
     from kindling.scaffold import create
 
     parser = Parser(

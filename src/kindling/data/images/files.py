@@ -68,6 +68,10 @@ def scan(root: Path) -> Scan:
         DataError: The folder is not there, or can't be read.
     """
     found, cut = Scan(root), len(f"{root}/")
+
+    def below(entry: "os.DirEntry[str]") -> str:
+        return entry.path[cut:].replace(os.sep, "/")  # a checkpoint may come to another system
+
     seen: dict[str, set[tuple[int, int]]] = defaultdict(set)  # files by class, however many names they have
     try:
         if not root.is_dir():
@@ -78,16 +82,17 @@ def scan(root: Path) -> Scan:
             classes = found.sets[name] = {}
             for entry in _entries(f"{root}/{name}"):
                 if not entry.is_dir():
-                    found.others.append(entry.path[cut:])
+                    found.others.append(below(entry))
                     continue
-                paths, device = classes.setdefault(entry.name, []), entry.stat().st_dev
+                # not those of the entry, which are 0 on Windows
+                paths, device = classes.setdefault(entry.name, []), Path(entry).stat().st_dev
                 for file in walk(entry.path):
                     if not is_image(file):
-                        found.others.append(file.path[cut:])
+                        found.others.append(below(file))
                         continue
                     status = file.stat() if file.is_symlink() else None  # 100,000 of them would take seconds
                     key = (status.st_dev, status.st_ino) if status else (device, file.inode())
-                    (found.twice if key in seen[entry.name] else paths).append(file.path[cut:])
+                    (found.twice if key in seen[entry.name] else paths).append(below(file))
                     seen[entry.name].add(key)
         found.others += [entry.name for entry in _entries(str(root)) if is_split and entry.name not in SETS]
     except OSError as error:

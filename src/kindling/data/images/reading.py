@@ -1,6 +1,7 @@
 """Sets of image files that are read batch by batch, by several threads ahead of time."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -111,9 +112,9 @@ def free_memory() -> int:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
         group = Path("/sys/fs/cgroup")
-        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        limit, used = ((group / f"memory.{name}").read_text(encoding="utf-8").strip() for name in ("max", "current"))
         free += [] if limit == "max" else [int(limit) - int(used)]
     except (OSError, StopIteration, ValueError):  # another system, or an older kernel
-        if not free and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        if not free and sys.platform != "win32" and "SC_AVPHYS_PAGES" in os.sysconf_names:
             free.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(free, default=0)

@@ -15,6 +15,8 @@ from kindling.facts import LARGEST
 BESIDE_DIGITS = re.compile(
     r"(?<=\d)[,'\u2019\u00a0\u202f](?=\d)|(?<=\d)[. ](?=\d{3}(?:\D|$))|\s*(?:[$€£¥₹%‰]|\b(?:USD|EUR|GBP|CHF)\b)\s*"
 )
+# digits and signs that are as wide as a Chinese letter, as Chinese keyboards write them; categories keep theirs
+NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0xFFE1: "£", 0xFFE5: "¥"}
 TRUTHS = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}  # pandas reads True as a truth value
 Place = Callable[[Any], str]  # names a row by its label in a frame's index, e.g. "houses.csv, line 7"
 
@@ -28,7 +30,7 @@ def are_numbers(column: pd.Series) -> bool:
 
 def seem_numbers(column: pd.Series) -> bool:
     """Whether all cells are numbers, or most of the different ones are, at least without commas and units."""
-    distinct = [BESIDE_DIGITS.sub("", str(value)) for value in pd.factorize(column)[1]]
+    distinct = [BESIDE_DIGITS.sub("", str(value).translate(NARROW)) for value in pd.factorize(column)[1]]
     return are_numbers(column) or bool(np.isnan(_parsed(distinct)).mean() < 0.5)
 
 
@@ -42,7 +44,7 @@ def numbers(column: pd.Series, place: Place, largest: float = LARGEST, remedy: s
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         places, distinct = pd.factorize(column)  # -1 for a gap, which is the last of the following
-        values = np.append(_parsed(distinct), np.nan)[places]
+        values = np.append(_parsed(str(value).translate(NARROW) for value in distinct), np.nan)[places]
         texts = np.isnan(values) & (places >= 0)
         if texts.any():
             row = int(texts.argmax())

@@ -125,7 +125,8 @@ class TextTable(Table):
             with open_text(self.path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 for number, line in enumerate(file, start=1):
                     if NOT_TEXT.search(line):
-                        raise DataError(f"{self.path}, line {number}: not UTF-8 text: save the table as UTF-8")
+                        how = "save the table as UTF-8, in Excel as CSV UTF-8"
+                        raise DataError(f"{self.path}, line {number}: not UTF-8 text: {how}")
                     yield line
         except (OSError, EOFError, zlib.error) as error:
             raise _unreadable(self.path, error) from error

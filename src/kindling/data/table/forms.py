@@ -1,4 +1,4 @@
-"""Dates, and numbers as people write them: 31.12.2024, 12%, $1,200, 1.234,56 and 120 000 km."""
+"""Dates, and numbers as people write them: 31.12.2024, 2024年5月1日, 12%, $1,200, 1.234,56 and 120 000 km."""
 
 import re
 from collections import defaultdict
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kindling.data.table.cells import Place, are_numbers
+from kindling.data.table.cells import NARROW, Place, are_numbers
 from kindling.data.table.names import ColumnError
 from kindling.facts import LARGEST
 
@@ -22,12 +22,13 @@ Forms = dict[str, list[str]]
 DAYS = [f"%Y{mark}%m{mark}%d" for mark in "-/."]
 DAYS += [f"%{first}{mark}%{second}{mark}%{year}" for year in "Yy" for mark in "./-" for first, second in ("dm", "md")]
 DAYS += [form for month in "bB" for form in (f"%d %{month} %Y", f"%d-%{month}-%Y", f"%{month} %d, %Y", f"%{month} %Y")]
-DAYS += ["%Y-%m", "%Y/%m"]
+DAYS += ["%Y-%m", "%Y/%m", "%Y年%m月%d日", "%Y年%m月"]
 PARTS = ("month", "weekday")
 TIME = re.compile(r"(.*?)(?:[T ]+([0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?) ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?")
 CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF)(?![A-Za-z])"
+UNIT = r"(?:[^\W\d_]|[℃\u3371-\u33df])[^,;:_\-]{0,11}"  # begins with a letter, or with what is one sign, as ㎡
 NUMBER = re.compile(  # sign, currency, digits with their marks, unit
-    rf"([-+\u2212]?)\s*({CURRENCY}|)\s*([0-9](?:[-+0-9.,'\u2019\s]*[0-9])?)\s*(%|‰|{CURRENCY}|[^\W\d_][^,;:_\-]{{0,11}}|)"
+    rf"([-+\u2212]?)\s*({CURRENCY}|)\s*([0-9](?:[-+0-9.,'\u2019\s]*[0-9])?)\s*(%|‰|{CURRENCY}|{UNIT}|)"
 )
 DIGITS = {  # by the decimal mark
     mark: re.compile(
@@ -75,11 +76,12 @@ def expand(frame: pd.DataFrame, forms: Mapping[str, Sequence[str]], place: Place
 def written(value: float, form: str, detail: str) -> str:
     """A cell that is read as a number, or as a date that is ``value`` days after 1970-01-01."""
     if form not in DIGITS:
-        return (date(1970, 1, 1) + timedelta(days=floor(value))).strftime(form)
+        day = date(1970, 1, 1) + timedelta(days=floor(value))
+        return re.sub("%.", lambda code: day.strftime(code[0]), form)  # Windows may not take 年 in a form
     sign, digits = "-" if value < 0 else "", f"{Decimal(str(abs(value))):,f}"
     if form == ",":
         digits = digits.translate(str.maketrans(",.", ".,"))
-    return f"{sign}{detail}{digits}" if detail in ("$", "£") else f"{sign}{digits} {detail}".strip()
+    return f"{sign}{detail}{digits}" if detail in ("$", "£", "¥") else f"{sign}{digits} {detail}".strip()
 
 
 def shown(form: str, detail: str) -> str:
@@ -94,10 +96,15 @@ def _texts(distinct: Iterable[object]) -> list[str]:
     return [str(value).strip() for value in distinct]
 
 
+def _number(text: str) -> re.Match[str] | None:
+    """Its parts; as it stands first, since a unit may be in wide letters, or have wide marks in it."""
+    return NUMBER.fullmatch(text) or NUMBER.fullmatch(text.translate(NARROW))
+
+
 def _number_form(texts: list[str], least: float) -> tuple[str, str] | None:
     by_unit: dict[str | None, list[str]] = defaultdict(list)
     for text in texts:
-        match = NUMBER.fullmatch(text)
+        match = _number(text)
         by_unit[(match[2] + match[4]).strip() if match else None].append(match[3] if match else "")
     unit, digits = max(by_unit.items(), key=lambda item: len(item[1]))
     if unit is None or len(digits) < least * len(texts):
@@ -116,7 +123,7 @@ def _numbers(texts: list[str], mark: str, unit: str) -> NDArray[np.float64]:
     """NaN for a text in another form."""
     values = np.full(len(texts), np.nan)
     for n, text in enumerate(texts):
-        match = NUMBER.fullmatch(text)
+        match = _number(text)
         if match and (match[2] + match[4]).strip() == unit and DIGITS[mark].fullmatch(match[3]):
             value = float(re.sub(rf"[^0-9{mark}]", "", match[3]).replace(mark, "."))
             value = value if value <= LARGEST else np.nan
@@ -136,7 +143,8 @@ def _date_form(texts: list[str], least: float) -> tuple[str, str] | None:
 
 def _dates(texts: list[str], form: str, part: str) -> NDArray[np.float64]:
     """Days since 1970, or the part of the date that is asked for; NaN for a text in another form."""
-    split = [match.groups() if (match := TIME.fullmatch(text)) else ("", None) for text in texts]
+    narrow = [text.translate(NARROW) for text in texts]
+    split = [match.groups() if (match := TIME.fullmatch(text)) else ("", None) for text in narrow]
     days = pd.Series(pd.to_datetime([day for day, _ in split], format=form, errors="coerce"))
     if part:
         return getattr(days.dt, "day_of_week" if part == "weekday" else part).to_numpy(
