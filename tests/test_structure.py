@@ -31,7 +31,7 @@ def rooms(file: Path) -> set[str]:
 
 ROOMS = (
     *("errors", "facts", "schema", "registry", "data", "pictures", "tasks", "models", "project"),
-    *("runs", "sweep", "callbacks", "export", "serve", "training", "cli"),
+    *("runs", "sweep", "callbacks", "export", "serve", "training", "scaffold", "cli"),
 )
 
 
