@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import Kindling
 from errors_page import Case
+from lightning.pytorch.callbacks import device_stats_monitor
 from lightning_utilities.core.imports import RequirementCache
 from torchvision import models
 
@@ -360,11 +361,6 @@ def test_bad_options_of_a_published_network(kindling: Kindling, case: Case) -> N
             "--trainer.callbacks RichProgressBar: `RichProgressBar` requires `rich`",
         ),
         ("rich", "callbacks+=RichModelSummary", "--trainer.callbacks RichModelSummary: `RichModelSummary` requires"),
-        (
-            "psutil",
-            "callbacks+=DeviceStatsMonitor",
-            "`DeviceStatsMonitor` cannot log CPU stats as `psutil` is not inst",
-        ),
         ("torch_xla", "accelerator tpu", "--trainer.accelerator tpu: Requirement 'torch_xla"),
         ("torch_xla", "strategy xla", "--trainer.strategy xla: Requirement 'torch_xla"),
         ("torch_xla", "profiler xla", "--trainer.profiler xla needs torch_xla"),
@@ -386,6 +382,12 @@ def test_a_logger_whose_extra_is_missing(
     for option in ("--trainer.logger", "--trainer.logger+"):
         error = kindling.fails(*FIT, f"{option}={name}")
         assert f"--trainer.logger {name} needs {extra}: pip install -e '.[{extra}]'" in error
+
+
+def test_a_callback_whose_package_is_missing(kindling: Kindling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_stats_monitor, "_PSUTIL_AVAILABLE", RequirementCache("psutil>=999"))
+    error = kindling.fails(*FIT, "--trainer.callbacks+=DeviceStatsMonitor")
+    assert "`DeviceStatsMonitor` cannot log CPU stats as `psutil` is not installed" in error
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")

@@ -97,7 +97,10 @@ def test_on_a_number(kindling: Kindling, loss: str) -> None:
     [
         ("HuberLoss", "HuberLoss is not for label, which is one of two classes: choose one of CrossEntropyLoss, "),
         ("HubrLoss", "--loss HubrLoss: there is no loss 'HubrLoss' in torch.nn, did you mean HuberLoss"),
-        ("CTCLoss", "CTCLoss takes more than options can describe: write a network that makes its own, as kindling.models.TripletNet"),
+        (
+            "CTCLoss",
+            "CTCLoss takes more than options can describe: write a network that makes its own, as kindling.models.TripletNet",
+        ),
         ("TripletMarginLoss", "TripletMarginLoss takes more than options can describe"),
     ],
 )
