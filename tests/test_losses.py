@@ -99,7 +99,7 @@ def test_on_a_number(kindling: Kindling, loss: str) -> None:
         ("HubrLoss", "--loss HubrLoss: there is no loss 'HubrLoss' in torch.nn, did you mean HuberLoss"),
         (
             "CTCLoss",
-            "CTCLoss takes more than options can describe: write a network that makes its own, as kindling.models.TripletNet",
+            "CTCLoss takes more than options can describe: write a network that makes its own",
         ),
         ("TripletMarginLoss", "TripletMarginLoss takes more than options can describe"),
     ],
