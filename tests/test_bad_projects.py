@@ -57,7 +57,7 @@ CASES = [
     Case("a kind that is not there", ("new", "zebra", "zebra", "--kind", "cats"), "one of numbers, table, photos"),
     Case("update, in no project", ("update",), "go to its"),
     Case("eject, in no project", ("eject",), "go to its"),
-    Case("update, with a word more", ("update", "now"), "takes nothing more"),
+    Case("update, with a word more", ("update", "now"), "arguments: now: type e.g. python scripts/main.py update"),
     Case("update, changes that are not committed", ("update",), "first: new.py", lambda: answers(GONE, "new.py")),
     Case("update, Kindling is not where it was", ("update",), "_src_path in", lambda: answers(GONE)),
     Case("update, a file that was cut off", ("update",), "has no _commit", lambda: answers("_src_path: /a\n")),

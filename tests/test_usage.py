@@ -12,7 +12,7 @@ from conftest import EXAMPLES, ROOT, Kindling, needs
 from packaging.version import Version
 
 from kindling import __version__
-from kindling.cli.commands import COMMANDS
+from kindling.cli.commands import COMMANDS, ON_SOURCES, summary
 from kindling.data import DATA
 from kindling.models import MODELS
 from kindling.registry import RENAMED, Renamed, losses
@@ -142,8 +142,16 @@ def test_ctrl_c_before_training_is_one_line(kindling: Kindling, monkeypatch: pyt
 
 def test_help_fits_one_screen(kindling: Kindling) -> None:
     lines = kindling("--help").splitlines()
-    assert len(lines) <= 17 + len(COMMANDS)
+    assert len(lines) <= 17 + len(COMMANDS) + len(ON_SOURCES)
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", ON_SOURCES)
+def test_a_command_that_takes_words_says_what_it_does(kindling: Kindling, command: str) -> None:
+    out = kindling(command, "--help")
+    assert out.startswith(f"usage: python scripts/main.py {command} [-h]")
+    assert summary(command) in out
+    assert max(map(len, out.splitlines())) <= 100
 
 
 def test_kindling_is_the_same_program() -> None:

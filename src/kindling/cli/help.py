@@ -70,7 +70,7 @@ LOSSES = {
 
 def of_program(program: str) -> str:
     """All commands, on one screen."""
-    listed = "\n".join(f"  {name:10} {commands.summary(name)}" for name in commands.COMMANDS)
+    listed = "\n".join(f"  {name:10} {commands.summary(name)}" for name in (*commands.COMMANDS, *commands.ON_SOURCES))
     return PROGRAM.format(program=program, commands=listed)
 
 

@@ -1,10 +1,10 @@
-from kindling.errors import UsageError
+from kindling.cli.words import Words
 
 
 def eject(args: list[str]) -> None:
-    """Move Kindling's source from a project's vendor folder to engine, to change it there."""
+    """Move Kindling's source from vendor to engine, to change it there."""
     from kindling.scaffold import eject
 
-    if args:
-        raise UsageError(f"eject takes nothing more: {' '.join(args)}")
+    how = "Type it in the project's folder. Its tests come along; update no longer changes the engine then."
+    Words("eject", "", how).parse_args(args)
     eject.eject()

@@ -1,16 +1,7 @@
-import argparse
-from typing import NoReturn
-
 from kindling.cli import process
+from kindling.cli.words import Words
 from kindling.errors import UsageError
 from kindling.registry import nearest
-
-
-class Parser(argparse.ArgumentParser):
-    """One line for a mistake, as all commands have."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}: type e.g. {self.prog} zebra ../zebra")
 
 
 def new(args: list[str]) -> None:
@@ -26,13 +17,11 @@ def new(args: list[str]) -> None:
         raise UsageError(f"new {' '.join(args)}{hint}")
     from kindling.scaffold import create
 
-    parser = Parser(
-        f"{program} new",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=f"{new.__doc__}",
-        epilog=f"{program} new model MyNet   writes a network, its test, and the line that gives it a name\n"
-        f"{program} new data MyData   likewise a dataset",
+    others = (
+        f"{program} new model MyNet   writes a network and its test, and names it\n"
+        f"{program} new data MyData   likewise a dataset"
     )
+    parser = Words("new", "zebra ../zebra", others)
     parser.add_argument("name", metavar="NAME", help="of the project and of its package, such as red_panda")
     parser.add_argument("dest", metavar="DEST", help="its folder, such as ../red_panda; it must not be there yet")
     parser.add_argument("--kind", default=create.KINDS[0], metavar="KIND", help=f"one of {', '.join(create.KINDS)}")
