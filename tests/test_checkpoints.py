@@ -20,6 +20,14 @@ def scores_of(run: Path = RUN) -> dict[str, float]:
     return scores
 
 
+def test_the_command_for_the_curves_works_with_and_without_make(kindling: Kindling) -> None:
+    fit = ("fit", "--model", "SimpleNet", "--epochs", "1")
+    assert kindling(*fit).endswith("  |  tensorboard --logdir lightning_logs\n")
+    Path("Makefile").touch()
+    assert kindling(*fit).endswith("  |  make tensorboard\n")
+    assert kindling(*fit, "--trainer.default_root_dir", "a").endswith("  |  tensorboard --logdir a/lightning_logs\n")
+
+
 def test_runs_are_named_and_the_newest_says_that_it_is(fit: Fit, kindling: Kindling) -> None:
     logs = Path("lightning_logs")
     assert [fit(*name, epochs=1).name for name in (("--name=cars",), (), ("--name", "cars"))] == [

@@ -123,6 +123,4 @@ def test_what_is_typed_next_knows_the_network(
 
 
 def test_help_says_what_can_be_written(kindling: Kindling) -> None:
-    assert "new model MyNet   writes a network, its test, and the line that gives it a name" in (
-        kindling("new", "model", "--help")
-    )
+    assert "new model MyNet   writes a network and its test, and names it" in (kindling("new", "model", "--help"))

@@ -166,11 +166,12 @@ def test_all_commands_work_in_a_project(kindling: Kindling) -> None:
     program(project, "new", "data", "StripedData")
     assert "4 passed" in shell(".venv/bin/python", "-m", "pytest", "-k", "striped", cwd=project)
     (project / "door.py").write_text(
-        "import zebra\n"
+        "import kindling, zebra\n"
         "run = zebra.fit('ZebraNet', 'ZebraData', max_epochs=2)\n"
         "print(run.test()['test/acc'] > 0.3, type(zebra.load(run.folder)[0]) is zebra.models.ZebraNet)\n"
+        "print(zebra.tune is kindling.tune)\n"
     )
-    assert shell(".venv/bin/python", "door.py", cwd=project).endswith("True True\n")
+    assert shell(".venv/bin/python", "door.py", cwd=project).endswith("True True\nTrue\n")
 
 
 @pytest.mark.slow

@@ -199,6 +199,11 @@ def winner(sweep: Path) -> Run | None:
     return run if best.get("state") == "complete" and run.best.is_file() else None
 
 
+def tensorboard(logs: Path) -> str:
+    """What to type for the curves of the runs in ``logs``: as the README does, where make can be told to."""
+    return "make tensorboard" if logs == Path(LOGS) and Path("Makefile").is_file() else f"tensorboard --logdir {logs}"
+
+
 def _number(folder: Path) -> int:
     name, _, number = folder.name.rpartition("_")
     is_run = name == USUAL_NAME or Run(folder).config_file.is_file() or (folder / "sweep.yaml").is_file()

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from kindling.console import waiting
 from kindling.errors import RunError, UsageError
 from kindling.runs.atomic import atomic_write
-from kindling.runs.folder import Run, winner
+from kindling.runs.folder import Run, tensorboard, winner
 from kindling.sweep import report
 from kindling.sweep.space import Range
 from kindling.sweep.storage import Server, reason, shown
@@ -412,7 +412,8 @@ class Sweep:
             print(f"The best, trial {best.number}, was trained on {where}; its options are in sweep.csv", flush=True)
             return
         steps = [f"fit -c {self.folder}/best.yaml --trainer.max_epochs N", f"test --ckpt_path {self.folder.name}"]
-        print(f"Next: {self.program} {'  |  '.join(steps)}  |  make tensorboard", flush=True)
+        curves = tensorboard(self.folder.parent)
+        print(f"Next: {self.program} {'  |  '.join(steps)}  |  {curves}", flush=True)
 
     def _draw(self, ranked: list[Trial]) -> list[str]:
         """Names of the pictures, which the first worker draws."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from kindling.errors import Stopped
 from kindling.runs import trust
-from kindling.runs.folder import Run
+from kindling.runs.folder import Run, tensorboard
 
 if TYPE_CHECKING:
     from kindling.training.job import Job
@@ -51,7 +51,7 @@ def say_next(job: "Job", run: Run) -> None:
     from kindling.console import say
 
     best = f"--ckpt_path best{_naming(job, run, 'model', 'data', 'loss')}"
-    curves = "  |  make tensorboard" if any(run.folder.glob("events.out.*")) else ""
+    curves = f"  |  {tensorboard(run.folder.parent)}" if any(run.folder.glob("events.out.*")) else ""
     needs = getattr(job.data, "predict_needs", "")
     steps = [f"predict {best} {needs}", f"export {best}"] if needs else [f"test {best}", f"predict {best}"]
     say(f"Next: {job.program} {'  |  '.join(steps)}{curves}")
