@@ -12,61 +12,6 @@ from kindling import data, models, project
 from kindling.cli import main
 from kindling.registry import Entry
 
-FILES = {
-    "zebra/__init__.py": "",
-    "zebra/models/__init__.py": "",
-    "zebra/models/zebra_net.py": '''
-from torch import Tensor, nn
-from kindling.models.base import SupervisedModule
-
-class ZebraNet(SupervisedModule):
-    """Tells zebras from horses.
-
-    Args:
-        hidden: Units of the hidden layer.
-    """
-
-    def __init__(self, in_features: int, hidden: int = 8, num_outputs: int = 2) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, num_outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-class Unlisted(ZebraNet):
-    """Has no name yet."""
-
-class Unfinished(SupervisedModule):
-    """Has no forward yet."""
-''',
-    "zebra/data/__init__.py": "",
-    "zebra/data/zebra_data.py": '''
-import torch
-from kindling.data.base import DataModule
-from kindling.data.loading import InMemory
-from kindling.facts import Facts
-
-class ZebraData(DataModule):
-    """Made-up zebras.
-
-    Args:
-        count: How many.
-    """
-
-    def __init__(self, batch_size: int = 32, count: int = 60) -> None:
-        super().__init__(batch_size)
-        self.count = count
-
-    @property
-    def facts(self) -> Facts:
-        return Facts(in_features=3, class_names=("horse", "zebra"))
-
-    def setup(self, stage: str) -> None:
-        x = torch.randn(self.count, 3, generator=torch.Generator().manual_seed(0))
-        y = (x[:, 0] > 0).long()
-        self.train_set = self.val_set = self.test_set = self.predict_set = InMemory(x, y)
-''',
-}
 MODELS = {"ZebraNet": Entry("zebra.models.zebra_net", default_data="ZebraData")}
 DATA = {"ZebraData": Entry("zebra.data.zebra_data")}
 FIT = ("fit", "--model=ZebraNet", "--trainer.max_epochs=2", "--model.hidden=4", "--optimizer.lr=0.02")
@@ -85,13 +30,7 @@ class Zebra(Kindling):
 
 @pytest.fixture
 def zebra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Zebra:
-    for name, text in FILES.items():
-        Path("own", name).parent.mkdir(parents=True, exist_ok=True)
-        Path("own", name).write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend("own")
-    monkeypatch.setattr(project, "_current", project.KINDLING)
-    for name in [name for name in sys.modules if f"{name}.".startswith("zebra.")]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(project, "_current", project.KINDLING)  # put back afterwards
     return Zebra(capsys)
 
 
