@@ -19,7 +19,7 @@ from kindling.registry import RENAMED, Renamed, losses
 
 FIT = ("fit", "--model", "SimpleNet")
 LIGHT = [
-    ((), "no command: type e.g. python scripts/main.py fit --model SimpleNet (--help shows more)"),
+    ((), "no command: type e.g. python scripts/main.py fit --model "),
     (("fti", "--model", "SimpleNet"), "no command 'fti', did you mean fit?"),
     (("--model", "SimpleNet", "fit"), "--model comes after the command: fit --model SimpleNet ..."),
     (("fit",), "fit needs a network: add --model NAME: there are "),
