@@ -12,7 +12,7 @@ import tiny
 from conftest import ROOT, RUN
 from test_readme import CODE
 
-LEFT_OUT = {".git", ".venv", "data", "lightning_logs"}
+LEFT_OUT = {".git", "data", "dist", "lightning_logs"}
 # of all tests the ones that look at the whole project; of the others only the imports are tried, as they take minutes
 TRIED = ("test_readme.py", "test_structure.py", "test_models.py")
 ENTRIES = {
@@ -30,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for source in ROOT.iterdir():  # with mypy's cache, which saves a minute
         if source.is_file():
             shutil.copy(source, tmp_path)
-        elif source.name not in LEFT_OUT:
+        elif source.name not in LEFT_OUT and not source.name.startswith(".venv"):
             shutil.copytree(source, tmp_path / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "lightning_logs", tmp_path / "lightning_logs", ignore=shutil.ignore_patterns("version_*"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
