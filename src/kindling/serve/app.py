@@ -111,7 +111,9 @@ def make_app(exported: Exported, settings: Settings) -> FastAPI:
     async def measured() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    @app.post("/predict", **_documented(inputs.content(), described["task"]))
+    content = inputs.content()
+
+    @app.post("/predict", **_documented(content, described["task"]))
     async def predict(request: Request) -> Response:
         samples = await read(request)
         try:
@@ -127,9 +129,9 @@ def make_app(exported: Exported, settings: Settings) -> FastAPI:
     async def read(request: Request) -> Samples:
         given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         kind = "image/*" if given.startswith("image/") else given
-        if kind not in inputs.types:
+        if kind not in content:
             what = f"a body of the type {given}" if given else "a body without a Content-Type"
-            raise Refused(415, f"{what} is not taken: send one of {', '.join(inputs.types)}")
+            raise Refused(415, f"{what} is not taken: send one of {', '.join(sorted(content))}")
         loop = asyncio.get_running_loop()
         if kind == "multipart/form-data":
             assert isinstance(inputs, Images)
@@ -149,10 +151,6 @@ def make_app(exported: Exported, settings: Settings) -> FastAPI:
             return await loop.run_in_executor(readers, inputs.read, given, body)
         return inputs.read(given, body)
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> JSONResponse:
-        return JSONResponse({"detail": error.detail}, error.status)
-
     def past_fastapi(inner: ASGIApp) -> ASGIApp:
         """``POST /predict`` without FastAPI's own layers, which take longer than all that is done here."""
 
@@ -164,7 +162,7 @@ def make_app(exported: Exported, settings: Settings) -> FastAPI:
             try:
                 response = await predict(request)
             except Refused as error:
-                response = await refused(request, error)
+                response = JSONResponse({"detail": error.detail}, error.status)
             await response(scope, receive, send)
 
         return answer

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 import kindling
 from kindling.errors import RunError, UsageError
+from kindling.runs import atomic
 
 MODEL = ("model.onnx", "preprocessing.json", "MODEL_CARD.md")
 PACKAGES = (  # what  serve --export  imports; with all that these need in turn
@@ -81,7 +82,7 @@ def write(folder: Path) -> list[str]:
         if (folder / "kindling").exists():
             (folder / "kindling").rename(part / "before")
         for new in ("kindling", *files):
-            (part / new).replace(folder / new)
+            atomic.replace(part / new, folder / new)
     return [
         f"image without torch, for a user without rights -> {folder / 'Dockerfile'}",
         f"the versions installed here -> {folder / 'requirements.txt'}",

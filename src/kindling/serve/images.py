@@ -28,7 +28,6 @@ class Images(Inputs):
     """
 
     is_slow = True
-    types = ("application/json", "image/*", "multipart/form-data")
     largest_body = 32
 
     def __init__(self, form: ImageForm) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,6 @@ class Inputs(ABC):
     """How a body becomes samples."""
 
     is_slow = False  # whether reading takes so long that other requests should not wait for it
-    types: Sequence[str] = ("application/json",)  # of bodies
     largest_body = 4  # MB, unless told otherwise
 
     @abstractmethod
@@ -65,7 +64,7 @@ class Inputs(ABC):
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """For OpenAPI, what a body of each type is, with an example that works."""
+        """The types of bodies that are taken; for OpenAPI, what each of them is, with an example that works."""
 
     @abstractmethod
     def example(self) -> Array:

@@ -32,8 +32,6 @@ class Rows(Inputs):
         fields: For each column that the user gives its type and examples, likewise.
     """
 
-    types = ("application/json", "text/csv")
-
     def __init__(self, columns: list[dict[str, Any]], fields: list[dict[str, Any]]) -> None:
         self.columns, self.fields = columns, fields
         self.names = [one["name"] for one in fields]
@@ -220,13 +218,13 @@ def _taken(field: dict[str, Any]) -> str:
 
 def _schema(field: dict[str, Any]) -> dict[str, Any]:
     """JSON schema of one column."""
-    known = f"in training {field['low']:g} to {field['high']:g}" if "low" in field else ""
     if field["type"] == "number":
-        kinds, text = ["number", "string"], known or "a number"
+        text = f"in training {field['low']:g} to {field['high']:g}" if "low" in field else "a number"
+        kinds = ["number", "string"]
     elif field["type"] == "category":
         kinds, text = ["string", "number", "boolean"], "known from training: " + ", ".join(field["choices"][:50])
     else:
-        kinds, text = ["string"], f"written like {field['form']}" + (f"; {known}" if known else "")
+        kinds, text = ["string"], f"written like {field['form']}"
     kinds += ["null"] if field["gap"] else []
     text += "; null is a gap" if field["gap"] else ""
     return {"type": kinds, "description": text, "examples": [field["example"]]}
