@@ -249,7 +249,7 @@ class Sweep:
         trial = self.study.next(self.settings.trials)
         if trial is not None:
             self._note_place(trial.number)
-        return trial and self.study.trial(trial.number)
+        return trial
 
     def _note_place(self, number: int) -> None:
         run = _run_name(number, self.study.definition.runs, 0)
@@ -348,7 +348,7 @@ class Sweep:
 
     def _show_one(self, number: int) -> None:
         trial, ranked = self.study.trial(number), self.study.best_first()
-        report.write(self.folder, self.study)
+        report.write(self.folder, self.study, ranked)
         self._remove_checkpoints(ranked)
         best, done = ranked[0], sum(one.is_done for one in ranked)
         self._bar.update(done - self._bar.n)
@@ -366,9 +366,9 @@ class Sweep:
         """Those of trials that are not among the best."""
         if self.settings.keep == "all":
             return
-        kept = {trial.number for trial in self.study.front(ranked)}
+        kept, here = {trial.number for trial in self.study.front(ranked)}, str(self.folder.resolve())
         for trial in ranked:
-            if trial.is_done and trial.number not in kept and trial.attrs.get("folder") == str(self.folder.resolve()):
+            if trial.is_done and trial.number not in kept and trial.attrs.get("folder") == here:
                 for folder in self.folder.glob(f"trial_{trial.number}/**/checkpoints"):
                     shutil.rmtree(folder)
 
@@ -379,7 +379,7 @@ class Sweep:
             RunError: No trial has a score.
         """
         study, ranked = self.study, self.study.best_first()
-        report.write(self.folder, study)
+        report.write(self.folder, study, ranked)
         self._remove_checkpoints(ranked)
         best = ranked[0] if ranked else None
         going_on = [trial for trial in ranked if not trial.is_done]
@@ -396,7 +396,7 @@ class Sweep:
             reasons = (t.attrs["reason"] for t in ranked if "reason" in t.attrs)
             reason = next(reasons, "all were ended early: see --pruner")
             raise RunError(f"no trial of {self.folder} has a score; of the first: {reason}")
-        for line in report.table(study):
+        for line in report.table(study, ranked):
             print(line)
         names = ["sweep.csv", *self._draw(ranked)]
         run = None if self._is_others(best) else winner(self.folder)

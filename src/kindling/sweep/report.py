@@ -17,9 +17,9 @@ SHOWN = 10  # trials in the table at the end
 WIDEST = 20  # letters of a cell
 
 
-def write(folder: Path, study: Study) -> None:
+def write(folder: Path, study: Study, trials: Sequence[Trial]) -> None:
     """``sweep.csv``: one row per trial, the best first."""
-    trials, names = study.best_first(), [name for name, _ in study.definition.objectives]
+    names = [name for name, _ in study.definition.objectives]
     several = len(study.definition.runs) > 1
     columns: dict[str, list[Any]] = {"trial": [t.number for t in trials], "state": [t.state for t in trials]}
     columns |= {name: [t.scores.get(name, "") for t in trials] for name in names}
@@ -63,9 +63,9 @@ def scores(trial: Trial, definition: Definition) -> str:
     )
 
 
-def table(study: Study) -> list[str]:
+def table(study: Study, ranked: Sequence[Trial]) -> list[str]:
     """The best trials, with what was varied."""
-    definition, trials = study.definition, [t for t in study.best_first() if t.state == "complete"][:SHOWN]
+    definition, trials = study.definition, [t for t in ranked if t.state == "complete"][:SHOWN]
     columns = {"trial": [str(t.number) for t in trials]}
     columns |= {name: [f"{t.scores[name]:.6g}" for t in trials] for name, _ in definition.objectives}
     if len(definition.runs) > 1:
