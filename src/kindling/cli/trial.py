@@ -218,10 +218,10 @@ class Base:
         from kindling.training.parts import find_monitor
 
         modes = []
-        for name in wanted or [job.monitor.name or "val/loss"]:
+        for name in wanted or [job.monitor.score]:
             mode = MEASURED.get(name)
             if mode is None:
-                is_monitor = name == (job.monitor.name or "val/loss")
+                is_monitor = name == job.monitor.score
                 mode = job.monitor.mode if is_monitor else find_monitor(job.model, name, None).mode
             modes.append([name, mode])
         return {"objectives": modes}

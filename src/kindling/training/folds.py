@@ -41,7 +41,7 @@ def mean_and_spread(rows: Sequence[Row], score: str) -> tuple[float, float]:
 
 def compare(together: Run, runs: Sequence[Run], network: LightningModule, monitor: Monitor) -> None:
     """Show the best scores of the folds' runs, write ``folds.csv``, and name the best fold in ``best.txt``."""
-    rows, monitored = [best_row(run) for run in runs], monitor.name or "val/loss"
+    rows, monitored = [best_row(run) for run in runs], monitor.score
     in_all = [name for name in rows[0] if name.startswith(("val/", "test/")) and all(name in row for row in rows)]
     scores = {
         name: [*(row[name] for row in rows), *mean_and_spread(rows, name)]

@@ -41,6 +41,10 @@ class Monitor(NamedTuple):
     name: str | None
     mode: str
 
+    @property
+    def score(self) -> str:
+        return self.name or "val/loss"
+
 
 def named(kind: str, given: Any) -> Any:
     """The class that a name stands for, and a datamodule for a tuple of datasets; anything else as it is given.
@@ -179,7 +183,7 @@ def usual_optimizer(model: LightningModule, monitor: Monitor, validates: bool) -
     own = type(model).configure_optimizers is not SupervisedModule.configure_optimizers
     if own or not isinstance(model, SupervisedModule):
         return None, None
-    plateau = partial(ReduceLROnPlateau, monitor=monitor.name or "val/loss", mode=monitor.mode, **model.plateau)
+    plateau = partial(ReduceLROnPlateau, monitor=monitor.score, mode=monitor.mode, **model.plateau)
     return partial(torch.optim.Adam, lr=model.default_lr), plateau if validates else None
 
 
