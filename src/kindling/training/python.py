@@ -1,13 +1,13 @@
 """The door for Python: ``kindling.fit`` trains and returns a run, ``kindling.load`` reads a run back."""
 
 import inspect
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor, nn
@@ -67,7 +67,8 @@ class TrainedRun(Run):
         """
         data: Any
         model, data = self.load(which)
-        if isinstance(samples, pd.DataFrame):
+        pandas = sys.modules.get("pandas")  # nobody has a DataFrame without it, and its import takes a while
+        if pandas and isinstance(samples, pandas.DataFrame):
             if not hasattr(data, "encode"):
                 raise UsageError(f"run.predict: {type(data).__name__} has no columns: give a tensor, not a DataFrame")
             samples = data.encode(samples)
@@ -157,7 +158,7 @@ def fit(
     if isinstance(given["loss"], nn.Module):
         given["loss"].train()  # it may be part of a network that was loaded in between
     own = {"monitor": monitor, "mode": mode, "threshold": threshold, "checkpoint_every": checkpoint_every}
-    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
+    usual = _usual_of_trainer()
     for name in trainer.keys() - usual.keys():
         near = nearest(name, [*given, *own, "seed", "name", "resume", *usual])
         raise UsageError(f"kindling.fit has no option {name!r}{near}")
@@ -237,9 +238,14 @@ def reopen(run: Run) -> TrainedRun:
     given: dict[str, Any] = {kind: _factory(kind, config[kind]) if config.get(kind) else None for kind in PARTS}
     given["loss"] = losses.make_loss(config.get("loss"))
     given |= {name: config.get(name) for name in ("monitor", "mode", "threshold", "checkpoint_every")}
-    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
+    usual = _usual_of_trainer()
     trainer = {name: value for name, value in config["trainer"].items() if value != usual.get(name)}
     return TrainedRun(run.folder, given | {"seed": config["seed_everything"]} | trainer)
+
+
+def _usual_of_trainer() -> dict[str, Any]:
+    """Lightning's default of each option of its Trainer."""
+    return {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
 
 
 def _factory(kind: str, spec: dict[str, Any]) -> partial[Any]:
